@@ -1,0 +1,192 @@
+"""Superbatches: lanes read, dealt into batches and put in order, as Arrow; what every engine's meaning rests on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar
+
+import pyarrow as pa
+
+from pai_train.feed.blocks import Block, LaneReader, units
+from pai_train.feed.contracts import FeedPlan, Position, Shard
+from pai_train.feed.deal import Dealer
+from pai_train.feed.order import Int64s, beginning, check_position, lay_out
+from pai_train.spec.contracts import Source
+
+T = TypeVar("T")
+
+
+class Taken(Protocol[T]):
+    """Rows taken from the own lanes, laid end to end in lane order."""
+
+    @property
+    def given(self) -> Mapping[int, int]:
+        """Rows of each lane: fewer than wanted only where the lane has ended."""
+        ...
+
+    @property
+    def cursors(self) -> Mapping[int, tuple[int, int]]:
+        """The (ordinal, row) behind them."""
+        ...
+
+    def rows(self, order: Int64s | None, count: int) -> T:
+        """Returns the first `count` rows in an order."""
+        ...
+
+
+class Lanes(Protocol[T]):
+    """An engine's way of reading lanes."""
+
+    def take(self, epoch: int, wanted: Mapping[int, int]) -> Taken[T]:
+        """Takes the next rows of each lane, inside an epoch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Delivery(Generic[T]):
+    """One superbatch in an engine's own form."""
+
+    rows: tuple[int, ...]
+    data: T
+    after: Position
+
+
+def deal_lanes(lanes: Lanes[T], dealer: Dealer, plan: FeedPlan) -> Iterator[Delivery[T]]:
+    """Yields superbatches until the plan's last epoch ends; the last of an epoch points at the next one."""
+    held: Delivery[T] | None = None
+    delivered = 0
+    while not dealer.done:
+        taken = lanes.take(dealer.at.epoch, dealer.wanted())
+        hand = dealer.deal(taken.given, taken.cursors)
+        if hand is None:
+            dealer.end_epoch()
+            if held is not None:
+                yield replace(held, after=dealer.at)
+            elif not delivered and plan.epochs is None:
+                return
+            held, delivered = None, 0
+            continue
+        rows = hand.rows[: hand.full] if plan.drop_remainder else hand.rows
+        if not rows:
+            continue
+        if held is not None:
+            yield held
+        held = Delivery(rows, taken.rows(hand.order, sum(rows)), hand.after)
+        delivered += 1
+
+
+def start(
+    source: Source, plan: FeedPlan, at: Position | None, shard: Shard
+) -> Dealer:
+    """Lays a source out in lanes and checks that a position fits.
+
+    Raises:
+        DataError: The position belongs to other data or another order.
+    """
+    layout = lay_out(source.chunks(), plan)
+    if at is None:
+        at = beginning(source.snapshot, plan, layout)
+    else:
+        check_position(at, source.snapshot, plan, layout)
+    return Dealer(layout, plan, at, shard)
+
+
+@contextmanager
+def arrow_superbatches(
+    source: Source,
+    plan: FeedPlan,
+    at: Position | None = None,
+    shard: Shard = Shard(),
+    parallel: int | None = None,
+) -> Iterator[Iterator[Delivery[pa.RecordBatch]]]:
+    """Reads a source as Arrow superbatches, `parallel` chunks at once (None: as many as there are cores).
+
+    Raises:
+        DataError: The position belongs to other data or another order, or a row cannot be read.
+    """
+    dealer = start(source, plan, at, shard)
+    workers = parallel or os.cpu_count() or 1
+    with ThreadPoolExecutor(workers, thread_name_prefix="read") as executor:
+        lanes = ArrowLanes(source, plan, dealer, executor, ahead=max(1, -(-workers // max(1, len(dealer.lanes)))))
+        try:
+            yield deal_lanes(lanes, dealer, plan)
+        finally:
+            lanes.close()
+
+
+@dataclass(frozen=True)
+class ArrowRows:
+    """Rows of all own lanes as slices of blocks."""
+
+    given: Mapping[int, int]
+    cursors: Mapping[int, tuple[int, int]]
+    pieces: tuple[pa.RecordBatch, ...]
+
+    def rows(self, order: Int64s | None, count: int) -> pa.RecordBatch:
+        table = pa.Table.from_batches(self.pieces).combine_chunks()
+        if order is not None:
+            table = table.take(pa.array(order[:count]))
+        return table.slice(0, count).combine_chunks().to_batches()[0]
+
+
+class ArrowLanes:
+    """Reads the own lanes through a pool of threads; Arrow decodes without holding the GIL."""
+
+    def __init__(
+        self, source: Source, plan: FeedPlan, dealer: Dealer, executor: ThreadPoolExecutor, ahead: int
+    ) -> None:
+        at, layout = dealer.at, dealer.layout
+        self._lanes = {
+            lane: _Lane(LaneReader(source, plan, units(layout, plan, lane, at.epoch, *at.lanes[lane]), executor, ahead))
+            for lane in dealer.lanes
+        }
+
+    def take(self, epoch: int, wanted: Mapping[int, int]) -> ArrowRows:
+        given, cursors, pieces = {}, {}, []
+        for lane, count in wanted.items():
+            slices, cursor = self._lanes[lane].take(epoch, count)
+            given[lane] = sum(piece.num_rows for piece in slices)
+            pieces += slices
+            if cursor is not None:
+                cursors[lane] = cursor
+        return ArrowRows(given, cursors, tuple(pieces))
+
+    def close(self) -> None:
+        """Drops what was read ahead."""
+        for lane in self._lanes.values():
+            lane.reader.close()
+
+
+class _Lane:
+    """One lane's current block, and how much of it is delivered."""
+
+    def __init__(self, reader: LaneReader) -> None:
+        self.reader = reader
+        self._block: Block | None = None
+        self._offset = 0
+
+    def take(self, epoch: int, count: int) -> tuple[list[pa.RecordBatch], tuple[int, int] | None]:
+        pieces: list[pa.RecordBatch] = []
+        cursor = None
+        while count:
+            block = self._block
+            if block is None or self._offset == block.batch.num_rows:
+                unit = self.reader.peek()
+                if unit is None or unit.epoch != epoch:
+                    break
+                block = self._block = self.reader.next()
+                self._offset = 0
+            piece = block.batch.slice(self._offset, count)
+            self._offset += piece.num_rows
+            count -= piece.num_rows
+            if piece.num_rows:
+                pieces.append(piece)
+            if self._offset == block.batch.num_rows:
+                cursor = (block.unit.ordinal + 1, 0)
+            else:
+                cursor = (block.unit.ordinal, int(block.cursors[self._offset - 1]))
+        return pieces, cursor

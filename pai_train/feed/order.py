@@ -1,0 +1,192 @@
+"""Which rows come when: a pure function of snapshot, plan and epoch. Knows neither workers nor bytes."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pai_train.errors import DataError
+from pai_train.feed.contracts import FeedPlan, Position, Split
+from pai_train.spec.contracts import Chunk, Snapshot
+
+Int64s = npt.NDArray[np.int64]
+
+EXACT_ROWS = 2**24
+"""Up to this many rows the lanes are weighed by exact counts; above, by a scaled estimate."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The chunks of each lane, and how large the lanes are.
+
+    Attributes:
+        lanes: Chunk ids by lane; a chunk stays in its lane for good, so that a worker reads the same objects again.
+        bounds: Running sum of the lanes' weights, one more than there are lanes.
+        exact: Whether the weights are the numbers of rows that will be delivered.
+    """
+
+    lanes: tuple[tuple[int, ...], ...]
+    bounds: tuple[int, ...]
+    exact: bool
+
+    @property
+    def rows(self) -> int | None:
+        """Rows delivered in an epoch, where that is known."""
+        return self.bounds[-1] if self.exact else None
+
+    def batches(self, batch_size: int) -> int | None:
+        """Batches of an epoch, where that is known."""
+        return -(-self.bounds[-1] // batch_size) if self.exact else None
+
+    def share(self, lane: int, batch_size: int, first: int, count: int) -> Int64s:
+        """Returns how many rows a lane gives to batches first … first + count - 1, int64 of shape [count].
+
+        Lane l has given floor(t B W[l+1] / W) - floor(t B W[l] / W) rows before batch t, W being the running sum of
+        weights. The sum over lanes telescopes to t B, so that every batch is full while no lane has ended, and lanes
+        end together.
+        """
+        rows = np.arange(first, first + count + 1, dtype=np.int64) * batch_size
+        total = max(1, self.bounds[-1])
+        given = rows * self.bounds[lane + 1] // total - rows * self.bounds[lane] // total
+        return np.diff(given)
+
+    def epoch(self, lane: int, plan: FeedPlan, epoch: int) -> tuple[int, ...]:
+        """Returns the chunk ids of a lane in the order of an epoch."""
+        ids = self.lanes[lane]
+        if plan.shuffle == "none":
+            return ids
+        order = np.random.default_rng([plan.seed, epoch, lane]).permutation(len(ids))
+        return tuple(ids[i] for i in order)
+
+
+def lay_out(chunks: Sequence[Chunk], plan: FeedPlan) -> Layout:
+    """Deals the chunks to lanes of nearly equal weight: the heaviest first, each to the lightest lane.
+
+    There are fewer lanes than the plan allows where a lane would give less than one row to a batch.
+    """
+    known = all(chunk.rows is not None for chunk in chunks)
+    exact = known and sum(chunk.rows or 0 for chunk in chunks) <= EXACT_ROWS
+    if exact:
+        weights = [kept_rows(plan.split, chunk) for chunk in chunks]
+    else:
+        sizes = [(chunk.rows if known else chunk.bytes) or 0 for chunk in chunks]
+        scale = max(1, -(-sum(sizes) // EXACT_ROWS))
+        weights = [-(-size // scale) for size in sizes]
+    filled = sum(1 for weight in weights if weight)
+    total = sum(weights)
+    count = max(1, min(plan.lanes, plan.batch_size // 2, filled))
+    while True:
+        lanes, loads = _deal(weights, count)
+        if count == 1 or min(loads) * plan.batch_size >= total:
+            break
+        count -= 1
+    bounds = [0]
+    for load in loads:
+        bounds.append(bounds[-1] + load)
+    return Layout(lanes, tuple(bounds), exact)
+
+
+def _deal(weights: Sequence[int], count: int) -> tuple[tuple[tuple[int, ...], ...], list[int]]:
+    lanes: list[list[int]] = [[] for _ in range(count)]
+    heap = [(0, lane) for lane in range(count)]
+    for chunk in sorted(range(len(weights)), key=lambda i: (-weights[i], i)):
+        load, lane = heapq.heappop(heap)
+        lanes[lane].append(chunk)
+        heapq.heappush(heap, (load + weights[chunk], lane))
+    loads = [0] * count
+    for load, lane in heap:
+        loads[lane] = load
+    return tuple(tuple(sorted(lane)) for lane in lanes), loads
+
+
+def in_test(split: Split, chunk: int, rows: int) -> npt.NDArray[np.bool_]:
+    """Returns which rows of a chunk are in the test set, bool of shape [rows].
+
+    A row's place is the SplitMix64 finaliser (Steele, Lea and Flood, 2014) over (seed, chunk, row).
+    """
+    state = np.arange(rows, dtype=np.uint64) + np.uint64(1)
+    base = (split.seed * 0xD1342543DE82EF95 + chunk * 0x2545F4914F6CDD1D) % 2**64
+    with np.errstate(over="ignore"):
+        state = state * np.uint64(0x9E3779B97F4A7C15) + np.uint64(base)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state ^= state >> np.uint64(31)
+    test: npt.NDArray[np.bool_] = (state >> np.uint64(11)) < np.uint64(split.fraction * 2**53)
+    return test
+
+
+def kept_rows(split: Split | None, chunk: Chunk) -> int:
+    """Returns how many rows of a chunk of known length are delivered."""
+    rows = chunk.rows or 0
+    if split is None:
+        return rows
+    test = int(in_test(split, chunk.id, rows).sum())
+    return test if split.part == "test" else rows - test
+
+
+def delivery(plan: FeedPlan, epoch: int, chunk: int, rows: int, start: int = 0) -> tuple[Int64s, Int64s]:
+    """Returns which rows of a chunk are delivered, in order, from cursor `start` on.
+
+    Returns:
+        The row numbers, int64 of shape [kept]; and for each the cursor behind it: rows consumed before filtering.
+    """
+    if plan.shuffle == "none":
+        order = np.arange(rows, dtype=np.int64)
+    else:
+        order = np.random.default_rng([plan.seed, epoch, chunk, 1]).permutation(rows).astype(np.int64)
+    cursors = np.arange(1, rows + 1, dtype=np.int64)
+    if plan.split is not None:
+        kept = in_test(plan.split, chunk, rows)[order] == (plan.split.part == "test")
+        order, cursors = order[kept], cursors[kept]
+    first = int(np.searchsorted(cursors, start, side="right"))
+    return order[first:], cursors[first:]
+
+
+def fingerprint(plan: FeedPlan) -> str:
+    """Names the part of a plan that fixes the order, for a position to be checked against."""
+    split = f"{plan.split.part} {plan.split.fraction}:{plan.split.seed}" if plan.split else "all rows"
+    return f"shuffle {plan.shuffle}, lanes {plan.lanes}, batch {plan.batch_size}, {split}"
+
+
+def beginning(snapshot: Snapshot, plan: FeedPlan, layout: Layout) -> Position:
+    """Returns the position before the first batch."""
+    return Position(snapshot, fingerprint(plan), plan.seed, 0, 0, ((0, 0),) * len(layout.lanes))
+
+
+def check_position(at: Position, snapshot: Snapshot, plan: FeedPlan, layout: Layout) -> None:
+    """Refuses a position that was taken over other data or in another order.
+
+    Raises:
+        DataError: Says what changed.
+    """
+    if at.snapshot.id != snapshot.id:
+        raise DataError(
+            "the data changed since the position was saved",
+            got=f"snapshot {snapshot.id}, {snapshot.rows} rows, {snapshot.bytes} bytes",
+            wanted=f"snapshot {at.snapshot.id}, {at.snapshot.rows} rows, {at.snapshot.bytes} bytes",
+            todo="train.resume=never starts anew on the data as they are",
+        )
+    if (at.order, at.seed, len(at.lanes)) != (fingerprint(plan), plan.seed, len(layout.lanes)):
+        raise DataError(
+            "the order of rows changed since the position was saved",
+            got=f"{fingerprint(plan)}, seed {plan.seed}, {len(layout.lanes)} lanes in use",
+            wanted=f"{at.order}, seed {at.seed}, {len(at.lanes)} lanes in use",
+            todo="train.resume=never starts anew in the new order",
+        )
+
+
+def merge(parts: Sequence[Position]) -> Position:
+    """Puts the positions of all workers of one reading together: lane l is taken from worker l modulo their number.
+
+    Raises:
+        ValueError: The workers stand in different epochs.
+    """
+    if len({part.epoch for part in parts}) != 1:
+        raise ValueError(f"workers stand in different epochs: {[part.epoch for part in parts]}")
+    last = max(parts, key=lambda part: part.batch)
+    lanes = tuple(parts[lane % len(parts)].lanes[lane] for lane in range(len(last.lanes)))
+    return Position(last.snapshot, last.order, last.seed, last.epoch, last.batch, lanes)

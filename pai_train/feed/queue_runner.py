@@ -1,0 +1,181 @@
+"""The queue-runner engine: TF1 queues, readers and a Coordinator, delivering what the tf.data engine delivers."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pai_train.feed.batches import deal_lanes, start
+from pai_train.feed.contracts import FeedPlan, Position, Shard, Superbatch
+from pai_train.feed.deal import Dealer
+from pai_train.feed.order import Int64s
+from pai_train.feed.tensors import numpy_dtype
+from pai_train.feed.turns import Turns
+from pai_train.spec.contracts import Source, TextSource
+
+tf1 = tf.compat.v1
+logger = logging.getLogger(__name__)
+
+READ_UP_TO = 1024
+"""Lines a reader takes at once, and rows that a queue holds per batch wanted."""
+
+
+class QueueRunnerEngine:
+    """Reads through one TF1 graph per opening, and one session per epoch."""
+
+    @contextmanager
+    def open(
+        self, source: Source, plan: FeedPlan, at: Position | None = None, shard: Shard = Shard()
+    ) -> Iterator[Iterator[Superbatch]]:
+        """Starts reading; see `pai_train.feed.contracts.Engine`."""
+        dealer = start(source, plan, at, shard)
+        spool = Path(tempfile.mkdtemp(prefix="pai_train-spool-"))
+        lanes = QueueLanes(source, plan, dealer, spool)
+        try:
+            yield (
+                Superbatch(delivery.data, delivery.rows, delivery.after)
+                for delivery in deal_lanes(lanes, dealer, plan)
+            )
+        finally:
+            lanes.close()
+            shutil.rmtree(spool)
+
+
+@dataclass(frozen=True)
+class QueueRows:
+    """Rows of all own lanes as one vector per column."""
+
+    given: Mapping[int, int]
+    cursors: Mapping[int, tuple[int, int]]
+    columns: Mapping[str, np.ndarray[Any, Any]]
+
+    def rows(self, order: Int64s | None, count: int) -> Mapping[str, np.ndarray[Any, Any]]:
+        if order is None:
+            return {name: column[:count] for name, column in self.columns.items()}
+        return {name: column[order[:count]] for name, column in self.columns.items()}
+
+
+class QueueLanes:
+    """A graph with a pipeline of queues per lane; its `QUEUE_RUNNERS` fill them."""
+
+    def __init__(self, source: Source, plan: FeedPlan, dealer: Dealer, spool: Path) -> None:
+        self._plan = plan
+        self._turns = {lane: Turns(source, plan, dealer, lane, spool) for lane in dealer.lanes}
+        self._session: _Session | None = None
+        self.graph = tf.Graph()
+        with self.graph.as_default():
+            self._counts = {lane: tf1.placeholder(tf.int32, [], f"rows_{lane}") for lane in self._turns}
+            self._rows = {
+                lane: _lane_pipeline(source, plan, turns, self._counts[lane]) for lane, turns in self._turns.items()
+            }
+            self._init = [tf1.global_variables_initializer(), tf1.local_variables_initializer()]
+
+    def take(self, epoch: int, wanted: Mapping[int, int]) -> QueueRows:
+        """Dequeues up to the wanted rows of each lane.
+
+        Raises:
+            DataError: Whatever a reader met, handed over by the Coordinator.
+        """
+        if self._session is None:
+            for turns in self._turns.values():
+                turns.begin(epoch)
+            self._session = _Session(self.graph, self._init)
+        pieces = {}
+        for lane, count in wanted.items():
+            turns = self._turns[lane]
+            if count == 0:
+                pieces[lane] = self._empty()
+                continue
+            try:
+                pieces[lane] = self._session.run(self._rows[lane], {self._counts[lane]: count})
+            except tf.errors.OutOfRangeError:
+                pieces[lane] = self._empty()
+            except tf.errors.OpError as error:
+                raise turns.fault or error from None
+            self._session.check(turns)
+        given = {lane: len(piece[0]) for lane, piece in pieces.items()}
+        if not any(given.values()):
+            self._session.close()
+            self._session = None
+        cursors = {lane: self._turns[lane].advance(count) for lane, count in given.items()}
+        columns = {
+            name: np.concatenate([piece[i] for piece in pieces.values()]) if pieces else self._empty()[i]
+            for i, name in enumerate(self._plan.columns)
+        }
+        return QueueRows(given, {lane: at for lane, at in cursors.items() if at is not None}, columns)
+
+    def close(self) -> None:
+        """Stops the queue runners."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _empty(self) -> list[np.ndarray[Any, Any]]:
+        return [np.zeros(0, object) for _ in self._plan.columns]
+
+
+class _Session:
+    """A session whose queue runners are started, and the Coordinator that hears of their faults."""
+
+    def __init__(self, graph: tf.Graph, init: list[Any]) -> None:
+        self._session = tf1.Session(graph=graph)
+        self._session.run(init)
+        self._coordinator = tf1.train.Coordinator()
+        with graph.as_default():
+            self._threads = tf1.train.start_queue_runners(self._session, self._coordinator)
+        self.run = self._session.run
+
+    def check(self, turns: Turns) -> None:
+        """Raises what stopped the Coordinator, as it was raised in the reader."""
+        if not self._coordinator.should_stop():
+            return
+        try:
+            self._coordinator.join(self._threads)
+        except tf.errors.OpError as error:
+            raise turns.fault or error from None
+
+    def close(self) -> None:
+        self._coordinator.request_stop()
+        try:
+            self._coordinator.join(self._threads, stop_grace_period_secs=10)
+        except tf.errors.OpError as error:
+            logger.debug("a reader that is no longer needed stopped with: %s", error)
+        finally:
+            self._session.close()
+
+
+def _lane_pipeline(source: Source, plan: FeedPlan, turns: Turns, count: tf.Tensor) -> list[tf.Tensor]:
+    """Builds one lane's queues and returns the columns of up to `count` rows."""
+    dtypes = [tf.as_dtype(numpy_dtype(source.schema.field(name))) for name in plan.columns]
+    capacity = max(READ_UP_TO, 2 * plan.batch_size * plan.steps)
+    order = tf.numpy_function(turns.order, [], tf.string)
+    order.set_shape([None])
+    if isinstance(source, TextSource):
+        chunks = tf1.train.string_input_producer(order, num_epochs=1, shuffle=False)
+        files = tf.queue.FIFOQueue(1, [tf.string], [[]])
+        staged = tf.numpy_function(turns.stage, [chunks.dequeue()], tf.string)
+        _run_queue(files, files.enqueue(tf.ensure_shape(staged, [])))
+        _, lines = tf1.TextLineReader().read_up_to(files, READ_UP_TO)
+        queue = tf.queue.FIFOQueue(capacity, [tf.string], [[]])
+        _run_queue(queue, queue.enqueue_many([lines]))
+        columns = tf.numpy_function(turns.decode, [queue.dequeue_up_to(count)], dtypes)
+        return [tf.ensure_shape(column, [None]) for column in columns]
+    chunks = tf1.train.input_producer(order, element_shape=[], num_epochs=1, shuffle=False)
+    columns = tf.numpy_function(turns.read, [chunks.dequeue()], dtypes)
+    queue = tf.queue.FIFOQueue(capacity, dtypes, [[] for _ in dtypes])
+    _run_queue(queue, queue.enqueue_many([tf.ensure_shape(column, [None]) for column in columns]))
+    rows = queue.dequeue_up_to(count)
+    return list(rows) if isinstance(rows, (list, tuple)) else [rows]
+
+
+def _run_queue(queue: Any, enqueue: tf.Operation) -> None:
+    tf1.train.add_queue_runner(tf1.train.QueueRunner(queue, [enqueue]))

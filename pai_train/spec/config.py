@@ -1,0 +1,183 @@
+"""The recipe's keys: every key a user can write, with its type, bounds, default and meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+from typing_extensions import Doc
+
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelConfig:
+    """What the model learns."""
+
+    column: Annotated[str, Doc("Name of the column to predict.")]
+    task: Annotated[
+        Literal["auto", "classification", "regression"],
+        Doc("auto: classification for STRING, BIGINT, INT and BOOLEAN columns, regression for DOUBLE and FLOAT."),
+    ] = "auto"
+    classes: Annotated[
+        list[Scalar] | None, Doc("The class values in order; left out, they are collected from the label column.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """Which rows are held out."""
+
+    test: Annotated[float, Gt(0), Lt(1), Doc("Share of the rows held out of training.")]
+    seed: Annotated[int, Ge(0), Doc("Chooses another division.")] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputConfig:
+    """Rows to read: files by `oss`, or a table by `table`."""
+
+    oss: Annotated[
+        str | list[str] | None,
+        Doc("An object, a list of objects or a glob, relative to storage.root, or a full URL."),
+    ] = None
+    table: Annotated[str | None, Doc("A table name, or odps://project/tables/name[/pt=value].")] = None
+    format: Annotated[Literal["csv"], Doc("How the files are written.")] = "csv"
+    header: Annotated[bool, Doc("Whether each file's first line names its columns.")] = False
+    delimiter: Annotated[str, Doc("The one character between fields.")] = ","
+    columns: Annotated[
+        dict[str, str],
+        Doc("Column names with MaxCompute types, in file order; for a table: the columns to read, {} for all."),
+    ] = field(default_factory=dict)
+    record_defaults: Annotated[
+        list[Scalar] | dict[str, Scalar] | None,
+        Doc("Value that stands for an empty field or NULL: one per column in order, or by name."),
+    ] = None
+    features: Annotated[list[str] | None, Doc("Columns the model sees; left out, all but the label.")] = None
+    label: Annotated[str | LabelConfig | None, Doc("The column to predict, or column, task and classes.")] = None
+    split: Annotated[SplitConfig | None, Doc("Hold out part of the rows for evaluation.")] = None
+    shuffle: Annotated[
+        Literal["none", "block"],
+        Doc("none: stored order inside each lane; block: chunks permuted in a lane, rows permuted in a chunk."),
+    ] = "block"
+    sample: Annotated[
+        str | None,
+        Doc("File in recipes/data put in place when this input is missing, the store is local and the names agree."),
+    ] = None
+    snapshot: Annotated[str | None, Doc("Read exactly this snapshot; refuse when the data have changed.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputConfig:
+    """Predictions to write: a table by `table` and `ddl`, or files by `oss`."""
+
+    table: Annotated[str | None, Doc("A table name, or odps://project/tables/name[/pt=value].")] = None
+    ddl: Annotated[str | None, Doc("CREATE TABLE statement, run when the table is absent, else compared.")] = None
+    oss: Annotated[str | None, Doc("A folder, relative to storage.root, or a full URL.")] = None
+    format: Annotated[Literal["csv", "parquet"], Doc("How files are written.")] = "csv"
+    input: Annotated[str, Doc("Name of the input whose every row gets a prediction.")] = "train"
+    columns: Annotated[
+        dict[str, str],
+        Doc(
+            "Output column: input column, or $prediction, or $probability. Left out: equal names are carried, and the"
+            " column named like the label takes $prediction."
+        ),
+    ] = field(default_factory=dict)
+    write: Annotated[
+        Literal["overwrite", "append", "fail"],
+        Doc("overwrite replaces the content at commit, as on PAI; append adds; fail refuses an output with rows."),
+    ] = "overwrite"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The model."""
+
+    name: Annotated[str, Doc("linear, mlp, or a dotted path to a builder of your own.")] = "mlp"
+    params: Annotated[
+        dict[str, Scalar | list[Scalar] | None], Doc("Keyword arguments of the builder.")
+    ] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When the state is saved."""
+
+    every_steps: Annotated[int | None, Ge(1), Doc("Save after this many steps; null for by time alone.")] = None
+    every_seconds: Annotated[float, Gt(0), Doc("Save when this many seconds have passed since the last save.")] = 60.0
+    keep_last: Annotated[int, Ge(1), Doc("How many checkpoints of a generation are kept.")] = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How to train."""
+
+    epochs: Annotated[int, Ge(1), Doc("How often the training rows are read.")] = 10
+    steps: Annotated[int | None, Ge(1), Doc("Stop after this many steps, whatever the epoch.")] = None
+    batch_size: Annotated[int, Ge(1), Doc("Rows of a global batch, over all replicas.")] = 32
+    learning_rate: Annotated[float, Gt(0), Doc("Step size of the optimizer.")] = 0.001
+    optimizer: Annotated[Literal["adam", "adamw", "rmsprop", "sgd"], Doc("Keras optimizer.")] = "adam"
+    seed: Annotated[int, Ge(0), Le(2**32 - 1), Doc("Seed of the order, the weights and dropout.")] = 17
+    resume: Annotated[
+        Literal["auto", "never"],
+        Doc("auto: go on with an unfinished run of the same configuration; never: start a new generation."),
+    ] = "auto"
+    deterministic: Annotated[bool, Doc("Same weights from the same start, at some cost in speed.")] = True
+    steps_per_call: Annotated[
+        Annotated[int, Ge(1)] | Literal["auto"],
+        Doc("Steps run by one call into TensorFlow; auto: more for small models."),
+    ] = "auto"
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageConfig:
+    """Where bytes live."""
+
+    root: Annotated[str, Doc("Folder or URL that relative names of inputs, outputs and checkpointDir start from.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablesConfig:
+    """Where rows live."""
+
+    name: Annotated[Literal["iceberg"], Doc("The table store.")]
+    root: Annotated[str, Doc("Folder or URL of the tables, relative to the working folder.")]
+    project: Annotated[str, Doc("The project of a bare table name.")] = "pai_train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """How rows become tensors."""
+
+    name: Annotated[Literal["tf_data", "queue_runner"], Doc("tf.data, or TF1 queues and their runners.")]
+    lanes: Annotated[
+        int, Ge(1), Le(256), Doc("Streams a batch is drawn from; at most this many workers can share an input.")
+    ] = 4
+    parallel: Annotated[
+        Annotated[int, Ge(1)] | Literal["auto"], Doc("Chunks read at once; auto: the number of cores.")
+    ] = "auto"
+    ahead: Annotated[int, Ge(1), Doc("Superbatches kept ready in front of the loop.")] = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobConfig:
+    """A whole recipe, as composed."""
+
+    inputs: Annotated[dict[str, InputConfig], Doc("What to read, by name; `train` is required, `test` is evaluated.")]
+    outputs: Annotated[dict[str, OutputConfig], Doc("What to write, by name.")] = field(default_factory=dict)
+    checkpointDir: Annotated[  # noqa: N815 - PAI's spelling
+        str, Doc("Folder of the run's checkpoints, relative to storage.root, or a full URL.")
+    ]
+    gpus: Annotated[
+        int | str, Doc("0: CPU; N: exactly N GPUs; auto: all visible; '0,1': these GPUs.")
+    ] = 0
+    on_missing_gpu: Annotated[
+        Literal["logical_cpu", "fail"],
+        Doc("What to do with fewer GPUs than asked: run the replicas on logical CPU devices, or refuse."),
+    ] = "logical_cpu"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    storage: StorageConfig
+    tables: TablesConfig
+    engine: EngineConfig

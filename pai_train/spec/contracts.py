@@ -1,0 +1,153 @@
+"""The contracts that rooms share: what a source is, and what a transactional write is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The identity of what is read, kept in positions and run records.
+
+    Attributes:
+        id: Changes when the data change: an Iceberg snapshot id, or a hash over object sizes and etags.
+        rows: Row count, where it is known without reading data.
+        bytes: Stored size, where it is known.
+        order_stable: Whether two readings of this snapshot give the rows in one order.
+    """
+
+    id: str
+    rows: int | None
+    bytes: int | None
+    order_stable: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dict of JSON types; `Snapshot(**json)` is its inverse."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a source that can be read alone, small enough to be held in memory.
+
+    Attributes:
+        id: Its index in `Source.chunks()`.
+        rows: Row count, where it is known without reading data.
+        bytes: Stored size, where it is known. At least one of rows and bytes is given.
+        ref: What it is, for people and for the source: `url#lo-hi` in bytes, `url@lo-hi` in rows.
+    """
+
+    id: int
+    rows: int | None
+    bytes: int | None
+    ref: str
+
+
+class Source(Protocol):
+    """Rows with random access by chunk. Reading is pure: the same call gives the same rows."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """All columns, in the source's order; strings as pa.string()."""
+        ...
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The identity of the data all reads refer to."""
+        ...
+
+    def chunks(self) -> Sequence[Chunk]:
+        """Lists the chunks in the source's row order; opens no data."""
+        ...
+
+    def read(self, chunk: Chunk, columns: Sequence[str], start: int = 0) -> Iterator[pa.RecordBatch]:
+        """Yields the rows of a chunk from row `start` on, with these columns in this order.
+
+        May be called from several threads at once. Nulls stay null.
+
+        Raises:
+            DataError: A field cannot be read as declared, or the data changed since the snapshot.
+            StorageError: The bytes cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class TextSource(Protocol):
+    """A source of text lines, which can also hand out its lines before they are decoded."""
+
+    def lines(self, chunk: Chunk) -> bytes:
+        """Returns the chunk's rows as lines: no header, no blank lines, each ended by one newline byte."""
+        ...
+
+    def decode(self, text: bytes, columns: Sequence[str]) -> pa.RecordBatch:
+        """Turns lines as given by `lines` into rows, by the same field grammar as `read`.
+
+        Raises:
+            DataError: A field cannot be read as declared.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """A finished, not yet published piece of a write: plain JSON, so that it can cross processes.
+
+    Attributes:
+        slice_id: Which slice of the output it holds; one part per slice is committed.
+        attempt: Which try at that slice.
+        url: Where the staged data lies, or an upload's block.
+        rows: Row count.
+        bytes: Size as stored.
+    """
+
+    slice_id: int
+    attempt: int
+    url: str
+    rows: int
+    bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dict of JSON types; `Part(**json)` is its inverse."""
+        return asdict(self)
+
+
+class PartWriter(Protocol):
+    """Writes one part; nothing of it is visible before the session's commit."""
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Adds rows. Columns are matched by name, cast to the output's types, missing ones are null.
+
+        Raises:
+            TableError: A column is unknown to the output or cannot be cast without loss.
+        """
+        ...
+
+    def finish(self) -> Part:
+        """Closes the part and returns what `WriteSession.commit` needs of it."""
+        ...
+
+    def abort(self) -> None:
+        """Closes the part and removes what it wrote."""
+        ...
+
+
+class WriteSession(Protocol):
+    """A write that is all or nothing: parts are staged, one commit publishes them."""
+
+    def part(self, slice_id: int, attempt: int) -> PartWriter:
+        """Opens the writer of one slice."""
+        ...
+
+    def commit(self, parts: Sequence[Part]) -> Snapshot:
+        """Publishes the parts. A repeated commit with the session's token gives the same answer."""
+        ...
+
+    def abort(self) -> None:
+        """Removes what this session staged and did not publish."""
+        ...
