@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,68 +35,59 @@ class TfDataEngine:
         fields = [source.schema.field(name) for name in plan.columns]
         with arrow_superbatches(source, plan, at, shard, self._parallel) as deliveries:
             handle = next(_handles)
-            stream = _streams[handle] = _Stream(deliveries)
+            stream = _streams[handle] = _Stream(deliveries, [numpy_dtype(field) for field in fields])
             try:
                 yield _superbatches(_dataset(handle, fields), stream, plan.columns)
             finally:
-                stream.close()
                 del _streams[handle]
 
 
 class _Stream:
     """What a dataset pulls from, and what tensors cannot carry: true row counts, positions, faults."""
 
-    def __init__(self, deliveries: Iterator[Delivery[pa.RecordBatch]]) -> None:
+    def __init__(self, deliveries: Iterator[Delivery[pa.RecordBatch]], dtypes: Sequence[np.dtype[Any]]) -> None:
         self._deliveries = deliveries
-        self._lock = threading.Lock()
-        self._closed = False
+        self._nothing = [np.zeros(0, dtype) for dtype in dtypes]
         self.sent: deque[Delivery[pa.RecordBatch]] = deque()
-        self.fault: BaseException | None = None
+        self.fault: Exception | None = None
 
-    def pull(self) -> list[np.ndarray[Any, Any]]:
-        with self._lock:
-            if self._closed:
-                raise StopIteration
-            try:
-                delivery = next(self._deliveries)
-            except StopIteration:
-                raise
-            except BaseException as fault:
-                self.fault = fault
-                raise
-            self.sent.append(delivery)
-            return numpy_columns(delivery.data)
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
+    def pull(self) -> list[Any]:
+        try:
+            delivery = next(self._deliveries, None)
+            columns = self._nothing if delivery is None else numpy_columns(delivery.data)
+        except Exception as fault:
+            # Raised again by the consumer: through TensorFlow only its text would arrive.
+            self.fault = fault
+            return [np.False_, *self._nothing]
+        if delivery is None:
+            return [np.False_, *columns]
+        self.sent.append(delivery)
+        return [np.True_, *columns]
 
 
-def _pull(handle: np.int64) -> list[np.ndarray[Any, Any]]:
+def _pull(handle: np.int64) -> list[Any]:
     return _streams[int(handle)].pull()
 
 
 def _dataset(handle: int, fields: Sequence[pa.Field]) -> tf.data.Dataset:
-    dtypes = [tf.as_dtype(numpy_dtype(field)) for field in fields]
+    dtypes = [tf.bool, *(tf.as_dtype(numpy_dtype(field)) for field in fields)]
 
     def tensors(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # One module-level function with the handle as argument: a closure per dataset is never freed by TensorFlow.
-        columns = tf.numpy_function(_pull, [number], dtypes)
-        return tuple(tf.ensure_shape(column, [None]) for column in columns)
+        more, *columns = tf.numpy_function(_pull, [number], dtypes)
+        return tf.ensure_shape(more, []), *(tf.ensure_shape(column, [None]) for column in columns)
 
-    return tf.data.Dataset.from_tensors(np.int64(handle)).repeat().map(tensors)
+    options = tf.data.Options()
+    # Reading ahead is the host queue's part; a prefetch put in by tf.data would pull from a stream that is closed.
+    options.experimental_optimization.inject_prefetch = False
+    options.autotune.enabled = False
+    dataset = tf.data.Dataset.from_tensors(np.int64(handle)).repeat().map(tensors)
+    return dataset.take_while(lambda more, *columns: more).with_options(options)
 
 
 def _superbatches(dataset: tf.data.Dataset, stream: _Stream, columns: Sequence[str]) -> Iterator[Superbatch]:
-    elements = iter(dataset)
-    while True:
-        try:
-            element = next(elements)
-        except StopIteration:
-            return
-        except tf.errors.OpError:
-            if stream.fault is not None:
-                raise stream.fault from None
-            raise
+    for _, *element in dataset:
         sent = stream.sent.popleft()
         yield Superbatch(dict(zip(columns, element, strict=True)), sent.rows, sent.after)
+    if stream.fault is not None:
+        raise stream.fault
