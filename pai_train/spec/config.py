@@ -94,9 +94,9 @@ class ModelConfig:
     """The model."""
 
     name: Annotated[str, Doc("linear, mlp, or a dotted path to a builder of your own.")] = "mlp"
-    params: Annotated[
-        dict[str, Scalar | list[Scalar] | None], Doc("Keyword arguments of the builder.")
-    ] = field(default_factory=dict)
+    params: Annotated[dict[str, Scalar | list[Scalar] | None], Doc("Keyword arguments of the builder.")] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,12 +166,8 @@ class JobConfig:
 
     inputs: Annotated[dict[str, InputConfig], Doc("What to read, by name; `train` is required, `test` is evaluated.")]
     outputs: Annotated[dict[str, OutputConfig], Doc("What to write, by name.")] = field(default_factory=dict)
-    checkpointDir: Annotated[  # noqa: N815 - PAI's spelling
-        str, Doc("Folder of the run's checkpoints, relative to storage.root, or a full URL.")
-    ]
-    gpus: Annotated[
-        int | str, Doc("0: CPU; N: exactly N GPUs; auto: all visible; '0,1': these GPUs.")
-    ] = 0
+    checkpointDir: Annotated[str, Doc("Folder of the run's checkpoints, relative to storage.root, or a full URL.")]
+    gpus: Annotated[int | str, Doc("0: CPU; N: exactly N GPUs; auto: all visible; '0,1': these GPUs.")] = 0
     on_missing_gpu: Annotated[
         Literal["logical_cpu", "fail"],
         Doc("What to do with fewer GPUs than asked: run the replicas on logical CPU devices, or refuse."),

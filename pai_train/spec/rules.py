@@ -1,0 +1,247 @@
+"""What keys ask of each other: the checks that no single key's type can make."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pai_train.errors import Fault, TableError, did_you_mean
+from pai_train.spec.address import TableRef, parse_table
+from pai_train.spec.config import InputConfig, JobConfig, LabelConfig, OutputConfig, Scalar
+from pai_train.spec.ddl import SyntaxFault, parse_ddl
+from pai_train.spec.types import Decimal, MaxComputeType, Primitive, Text, parse_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pai_train.spec.table import Ddl
+
+PREDICTIONS = ("$prediction", "$probability")
+
+_GPUS = "0, a number of GPUs, auto, or distinct ids such as '0,1'"
+_DEVICE_IDS = re.compile(r"\d+(,\d+)*")
+_INTEGER_BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "BIGINT": 64}
+_TEXTS = ("STRING", "DATE", "DATETIME", "TIMESTAMP", "TIMESTAMP_NTZ", "JSON", "BINARY")
+
+
+def faults(config: JobConfig) -> list[Fault]:
+    """Checks keys against each other; `where` is the dotted key that each fault belongs to."""
+    found = [*_gpus(config.gpus)]
+    if "train" not in config.inputs:
+        todo = did_you_mean("train", config.inputs)
+        found.append(Fault("there is no input to train on", where="inputs.train", wanted="rows to train on", todo=todo))
+    for name, rows in config.inputs.items():
+        found += _input(f"inputs.{name}", rows, config)
+    train = config.inputs.get("train")
+    if train is not None and train.label is None:
+        found.append(Fault("needs a label", where="inputs.train.label", wanted="the column to predict"))
+    if train is not None and train.split is not None and "test" in config.inputs:
+        found.append(
+            Fault(
+                "a split holds rows out of `train`, and `inputs.test` gives held-out rows too",
+                where="inputs.train.split",
+                wanted="one of the two",
+                todo="leave out inputs.train.split or inputs.test",
+            )
+        )
+    for name, output in config.outputs.items():
+        found += _output(f"outputs.{name}", output, config)
+    return [*found, *_written_twice(config)]
+
+
+def _gpus(gpus: int | str) -> Iterator[Fault]:
+    if isinstance(gpus, int):
+        accepted = gpus >= 0
+    else:
+        ids = gpus.split(",")
+        accepted = gpus == "auto" or bool(_DEVICE_IDS.fullmatch(gpus) and len({int(id_) for id_ in ids}) == len(ids))
+    if not accepted:
+        todo = did_you_mean(gpus, ["auto"]) if isinstance(gpus, str) and gpus.isalpha() else None
+        yield Fault("not a choice of GPUs", where="gpus", got=str(gpus), wanted=_GPUS, todo=todo)
+
+
+def _input(key: str, rows: InputConfig, config: JobConfig) -> Iterator[Fault]:
+    yield from _one_place(key, rows.oss, rows.table)
+    if rows.oss is not None and not rows.columns:
+        wanted = "names with types, in file order, such as {f1: DOUBLE, f2: STRING}"
+        yield Fault("files need columns", where=f"{key}.columns", wanted=wanted)
+    if rows.table is not None:
+        yield from _table_faults(f"{key}.table", rows.table, config.tables.project)
+    if len(rows.delimiter) != 1 or rows.delimiter in '"\r\n':
+        wanted = "one character, no quote and no line end"
+        yield Fault("not a delimiter", where=f"{key}.delimiter", got=repr(rows.delimiter), wanted=wanted)
+    types: dict[str, MaxComputeType] = {}
+    for name, text in rows.columns.items():
+        try:
+            types[name] = parse_type(text)
+        except SyntaxFault as fault:
+            yield Fault(f"not a column type: {fault.message}", where=f"{key}.columns.{name}", got=text)
+    yield from _defaults(key, rows, types)
+    yield from _roles(key, rows)
+
+
+def _one_place(key: str, oss: str | Sequence[str] | None, table: str | None) -> Iterator[Fault]:
+    if oss is None and table is None:
+        yield Fault("needs a place", where=key, wanted="oss or table")
+    elif oss is not None and table is not None:
+        yield Fault("has two places", where=key, got="oss and table", wanted="one of them")
+    if oss is not None and not (oss and all(oss if isinstance(oss, list) else [oss])):
+        yield Fault("names no file", where=f"{key}.oss", got=repr(oss), wanted="an object, a list of objects or a glob")
+
+
+def _table_faults(key: str, text: str, project: str) -> Iterator[Fault]:
+    try:
+        parse_table(text, project)
+    except TableError as error:
+        yield replace(error.fault, where=key)
+
+
+def _defaults(key: str, rows: InputConfig, types: dict[str, MaxComputeType]) -> Iterator[Fault]:
+    key = f"{key}.record_defaults"
+    if rows.record_defaults is None or (rows.oss is not None and not rows.columns):
+        return
+    if isinstance(rows.record_defaults, list):
+        count, wanted = len(rows.record_defaults), len(rows.columns)
+        if count != wanted:
+            yield Fault(
+                f"one default per column: {count} for {wanted} columns",
+                where=key,
+                got=f"{count} values",
+                wanted=f"{wanted} values, in the order of columns",
+                todo="declare columns, or give the defaults by name" if not wanted else None,
+            )
+            return
+        named = {column: (f"{key}[{at}]", rows.record_defaults[at]) for at, column in enumerate(rows.columns)}
+    else:
+        named = {column: (f"{key}.{column}", value) for column, value in rows.record_defaults.items()}
+    for column, (where, value) in named.items():
+        if rows.columns and column not in rows.columns:
+            yield Fault(f"no column {column!r}", where=where, todo=did_you_mean(column, rows.columns))
+        elif column in types and (accepted := _accepted(types[column], value)) is not None:
+            what = f"not a value of {column}, which is {types[column]}"
+            yield Fault(what, where=where, got=repr(value), wanted=accepted)
+
+
+def _accepted(type_: MaxComputeType, value: Scalar) -> str | None:
+    """Returns what a default of this type may be, or None when the value is one."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(type_, Primitive) and type_.name in _INTEGER_BITS:
+        limit = 2 ** (_INTEGER_BITS[type_.name] - 1)
+        fits = isinstance(value, int) and number and -limit <= value < limit
+        return None if fits else f"an integer from {-limit} to {limit - 1}"
+    if isinstance(type_, Primitive) and type_.name in ("FLOAT", "DOUBLE"):
+        return None if number else "a number"
+    if isinstance(type_, Decimal):
+        return None if number or isinstance(value, str) else "a number"
+    if isinstance(type_, Primitive) and type_.name == "BOOLEAN":
+        return None if isinstance(value, bool) else "true or false"
+    if isinstance(type_, Text) or (isinstance(type_, Primitive) and type_.name in _TEXTS):
+        return None if isinstance(value, str) else "text in quotes"
+    return "no default: this type has none"
+
+
+def _roles(key: str, rows: InputConfig) -> Iterator[Fault]:
+    """Checks which columns are the label and the features."""
+    label = rows.label.column if isinstance(rows.label, LabelConfig) else rows.label
+    label_key = f"{key}.label.column" if isinstance(rows.label, LabelConfig) else f"{key}.label"
+    if label is not None and rows.columns and label not in rows.columns:
+        yield Fault(f"no column {label!r}", where=label_key, todo=did_you_mean(label, rows.columns))
+    if isinstance(rows.label, LabelConfig):
+        yield from _classes(f"{key}.label", rows.label)
+    if rows.features is None:
+        if label is not None and list(rows.columns) == [label]:
+            yield Fault("no column is left for the model beside the label", where=f"{key}.columns")
+        return
+    if not rows.features:
+        todo = "leave features out for all columns but the label"
+        yield Fault("the model sees no column", where=f"{key}.features", got="[]", wanted="column names", todo=todo)
+    for at, name in enumerate(rows.features):
+        where = f"{key}.features[{at}]"
+        if rows.columns and name not in rows.columns:
+            others = [column for column in rows.columns if column != label]
+            yield Fault(f"no column {name!r}", where=where, todo=did_you_mean(name, others))
+        elif name == label:
+            yield Fault(f"the label {name!r} is not a feature too", where=where, todo="remove it from features")
+        elif name in rows.features[:at]:
+            yield Fault(f"column {name!r} is named twice", where=where, todo="remove it once")
+
+
+def _classes(key: str, label: LabelConfig) -> Iterator[Fault]:
+    classes = label.classes
+    if classes is None:
+        return
+    if label.task == "regression":
+        yield Fault("regression has no classes", where=f"{key}.classes", todo="leave classes out")
+    elif len({(type(value), value) for value in classes}) < len(classes) or len(classes) < 2:
+        yield Fault("needs two or more distinct classes", where=f"{key}.classes", got=str(classes))
+
+
+def _output(key: str, output: OutputConfig, config: JobConfig) -> Iterator[Fault]:
+    yield from _one_place(key, output.oss, output.table)
+    if output.table is not None:
+        yield from _table_faults(f"{key}.table", output.table, config.tables.project)
+    if output.ddl is not None and output.table is None:
+        yield Fault("a CREATE TABLE statement needs its table", where=f"{key}.ddl", todo=f"set {key}.table")
+    ddl = None
+    if output.ddl is not None:
+        try:
+            ddl = parse_ddl(output.ddl)
+        except SyntaxFault as fault:
+            yield Fault(f"not a CREATE TABLE statement: {fault}", where=f"{key}.ddl", got=output.ddl)
+    if ddl is not None and output.table is not None:
+        yield from _same_table(key, output.table, ddl, config.tables.project)
+    rows = config.inputs.get(output.input)
+    if rows is None:
+        what, todo = f"no input {output.input!r}", did_you_mean(output.input, config.inputs)
+        yield Fault(what, where=f"{key}.input", got=output.input, todo=todo)
+    yield from _output_columns(key, output, rows, ddl)
+
+
+def _same_table(key: str, table: str, ddl: Ddl, project: str) -> Iterator[Fault]:
+    ref = _ref(table, project)
+    if ref is None:
+        return
+    created = (ddl.project or ref.project, ddl.name)
+    if created != (ref.project, ref.name):
+        yield Fault(
+            "the statement creates another table",
+            where=f"{key}.ddl",
+            got=".".join(created),
+            wanted=f"{ref.project}.{ref.name}, as in {key}.table",
+        )
+
+
+def _output_columns(key: str, output: OutputConfig, rows: InputConfig | None, ddl: Ddl | None) -> Iterator[Fault]:
+    written = [column.name for column in ddl.columns] if ddl is not None else []
+    for target, source in output.columns.items():
+        where = f"{key}.columns.{target}"
+        if written and target.lower() not in written:
+            yield Fault(f"the statement has no column {target!r}", where=where, todo=did_you_mean(target, written))
+        if source.startswith("$") and source not in PREDICTIONS:
+            yield Fault("not a column of the model", where=where, got=source, todo=did_you_mean(source, PREDICTIONS))
+        elif not source.startswith("$") and rows is not None and rows.columns and source not in rows.columns:
+            what, todo = f"the input {output.input!r} has no column {source!r}", did_you_mean(source, rows.columns)
+            yield Fault(what, where=where, todo=todo)
+
+
+def _written_twice(config: JobConfig) -> Iterator[Fault]:
+    seen: dict[str, str] = {}
+    for name, output in config.outputs.items():
+        ref = _ref(output.table, config.tables.project) if output.table is not None else None
+        address = str(ref) if ref is not None else output.oss
+        if address is None:
+            continue
+        if address in seen:
+            what = f"the output {seen[address]!r} writes there too"
+            place = "table" if output.table is not None else "oss"
+            yield Fault(what, where=f"outputs.{name}.{place}", got=address, wanted="a place of its own")
+        seen.setdefault(address, name)
+
+
+def _ref(table: str, project: str) -> TableRef | None:
+    """Returns the table that is meant, or None for an address that is a fault already."""
+    try:
+        return parse_table(table, project)
+    except TableError:
+        return None
