@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from pai_train.spec.contracts import Chunk, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 
 class MemorySource:
@@ -31,7 +34,12 @@ class MemorySource:
 
     def chunks(self) -> Sequence[Chunk]:
         return [
-            Chunk(i, hi - lo if self._known else None, None if self._known else 10 * (hi - lo) + i % 3, f"memory@{lo}-{hi}")
+            Chunk(
+                i,
+                hi - lo if self._known else None,
+                None if self._known else 10 * (hi - lo) + i % 3,
+                f"memory@{lo}-{hi}",
+            )
             for i, (lo, hi) in enumerate(zip(self._starts, self._starts[1:], strict=False))
         ]
 

@@ -1,0 +1,30 @@
+"""BYTES: url to filesystem, ranged reads, atomic publish, exclusive create, one error mapper. Knows no rows."""
+
+from pai_train.storage.errors import AccessRefused, ObjectExists, ObjectMissing, mapped
+from pai_train.storage.publish import FileEntry, Manifest, fetch, publish, read_manifest, withdraw
+from pai_train.storage.registry import open_store, served_schemes
+from pai_train.storage.store import ObjectInfo, Store
+from pai_train.storage.urls import basename, display, is_glob, is_url, join, resolve
+
+__all__ = [
+    "AccessRefused",
+    "FileEntry",
+    "Manifest",
+    "ObjectExists",
+    "ObjectInfo",
+    "ObjectMissing",
+    "Store",
+    "basename",
+    "display",
+    "fetch",
+    "is_glob",
+    "is_url",
+    "join",
+    "mapped",
+    "open_store",
+    "publish",
+    "read_manifest",
+    "resolve",
+    "served_schemes",
+    "withdraw",
+]

@@ -1,0 +1,328 @@
+"""What every store must do. A new provider subclasses StorageSuite and gives one fixture, `root_url`."""
+
+from __future__ import annotations
+
+import gc
+import io
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pai_train.errors import StorageError
+from pai_train.storage import ObjectExists, ObjectInfo, ObjectMissing, Store, join, open_store
+from tests.suites.publish_suite import PublishSuite
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ODD_NAMES = [
+    *("a b.csv", "é.csv", "日本.csv", "a#1.csv", "a%41.csv", "a+b.csv", "a?b.csv", "a*b.csv", "a[1].csv", "~a"),
+    *("a::b", "a&b=c;d", "'\"$HOME`", "..a", "a:b", ".hidden", "-rf", "a\\b"),
+]
+CONTENT = bytes(range(256)) * 40
+
+
+class StorageSuite(PublishSuite):
+    """Subclass it and give `root_url`: an empty folder, fresh for each test."""
+
+    @pytest.fixture
+    def store(self, root_url: str) -> Store:
+        return open_store(root_url)
+
+    @pytest.fixture
+    def url(self, root_url: str) -> str:
+        return join(root_url, "deep", "er", "object.bin")
+
+    # Reading and writing
+
+    def test_put_then_read(self, store: Store, url: str) -> None:
+        info = store.put(url, CONTENT)
+        assert (info.url, info.size) == (url, len(CONTENT))
+        assert store.read(url) == CONTENT
+        assert store.info(url) == info
+
+    def test_put_of_a_local_file(self, store: Store, url: str, tmp_path: Path) -> None:
+        (tmp_path / "source file").write_bytes(CONTENT)
+        assert store.put(url, tmp_path / "source file").size == len(CONTENT)
+        assert store.read(url) == CONTENT
+        with pytest.raises(ObjectMissing, match="absent"):
+            store.put(url, tmp_path / "absent")
+        assert store.read(url) == CONTENT
+
+    def test_an_empty_object(self, store: Store, url: str) -> None:
+        assert store.put(url, b"").size == 0
+        assert store.read(url) == b""
+        assert [info.url for info in store.list(url.rsplit("/", 1)[0])] == [url]
+
+    def test_ranges(self, store: Store, url: str) -> None:
+        store.put(url, CONTENT)
+        size = len(CONTENT)
+        for start, end in [(0, 1), (0, size), (255, 257), (7, 7), (size - 1, size), (size - 1, size + 9), (0, 0)]:
+            assert store.read(url, start, end) == CONTENT[start:end]
+        for start in (0, 1, size - 1, size):
+            assert store.read(url, start) == CONTENT[start:]
+        for start, end in [(-1, 4), (4, 3)]:
+            with pytest.raises(ValueError, match="byte range"):
+                store.read(url, start, end)
+
+    def test_concurrent_range_reads(self, store: Store, url: str) -> None:
+        store.put(url, CONTENT)
+        with ThreadPoolExecutor(8) as pool:
+            parts = list(pool.map(lambda start: store.read(url, start, start + 100), range(0, len(CONTENT), 100)))
+        assert b"".join(parts) == CONTENT
+
+    def test_input_stream(self, store: Store, url: str) -> None:
+        store.put(url, b"one\ntwo\nthree")
+        with store.open_input(url) as stream, store.open_input(url) as other:
+            assert stream.read(2) == b"on"
+            assert other.readline() == b"one\n"
+            assert list(stream) == [b"e\n", b"two\n", b"three"]
+            assert stream.seek(-5, io.SEEK_END) == 8
+            assert stream.tell() == 8
+            assert stream.read() == b"three"
+            assert stream.read(1) == b""
+        with io.TextIOWrapper(store.open_input(url), "utf-8") as text:
+            assert text.read() == "one\ntwo\nthree"
+        with pytest.raises(ValueError, match="closed"):
+            stream.readline()
+
+    def test_output_appears_whole_at_close(self, store: Store, url: str, root_url: str) -> None:
+        stream = store.open_output(url)
+        stream.write(b"first")
+        assert (store.info(url), store.list(root_url), store.glob(join(root_url, "**"))) == (None, [], [])
+        stream.write(b" second")
+        assert stream.tell() == 12
+        stream.close()
+        stream.close()
+        assert store.read(url) == b"first second"
+
+    def test_output_given_up_leaves_the_old_content(self, store: Store, url: str, root_url: str) -> None:
+        store.put(url, b"old")
+        with pytest.raises(RuntimeError, match="stop"), store.open_output(url) as stream:
+            write_then_stop(stream)
+        dropped = store.open_output(url)
+        dropped.write(b"half")
+        del dropped
+        gc.collect()
+        assert store.read(url) == b"old"
+        assert [info.url for info in store.list(root_url)] == [url]
+
+    def test_the_filesystem_writes_whole_objects_too(self, store: Store, url: str) -> None:
+        with pytest.raises(RuntimeError, match="stop"), store.filesystem.open(url, "wb") as stream:
+            write_then_stop(stream)
+        dropped = store.filesystem.open(url, "wb")
+        dropped.write(b"half")
+        del dropped
+        gc.collect()
+        assert not store.filesystem.exists(url)
+        assert not store.filesystem.lexists(url)
+        with store.filesystem.open(url, "wb") as stream:
+            stream.write(CONTENT)
+        assert store.filesystem.lexists(url)
+        assert store.read(url) == CONTENT
+
+    def test_overwrite_is_atomic_under_a_reader(self, store: Store, url: str) -> None:
+        contents = [bytes([mark]) * (100_000 + 1000 * mark) for mark in range(4)]
+        store.put(url, contents[0])
+        stop, seen = threading.Event(), []
+
+        def read() -> None:
+            while not stop.is_set():
+                with store.open_input(url) as stream:
+                    seen.append(stream.read(50_000) + stream.read())
+                seen.append(store.read(url))
+
+        with ThreadPoolExecutor(2) as pool:
+            readers = [pool.submit(read) for _ in range(2)]
+            try:
+                for turn in range(40):
+                    store.put(url, contents[turn % 4])
+            finally:
+                stop.set()
+            for reader in readers:
+                reader.result()
+        assert len(seen) > 4
+        assert all(content in contents for content in seen)
+
+    def test_the_etag_follows_the_content(self, store: Store, url: str, root_url: str) -> None:
+        etags = [store.put(url, bytes([mark]) * 5).etag for mark in range(20)]
+        assert len(set(etags)) == 20
+        assert [info.etag for info in store.list(root_url)] == etags[-1:]
+        assert [info.etag for info in store.glob(join(root_url, "**", "*.bin"))] == etags[-1:]
+
+    # Exclusive create
+
+    def test_create_refuses_what_exists(self, store: Store, url: str, root_url: str) -> None:
+        store.create(url, b"first")
+        with pytest.raises(ObjectExists) as caught:
+            store.create(url, b"second")
+        assert caught.value.fault.where == url
+        assert caught.value.fault.todo
+        assert store.read(url) == b"first"
+        assert len(store.list(root_url)) == 1
+        store.delete(url)
+        store.create(url, b"third")
+        assert store.read(url) == b"third"
+
+    def test_create_has_one_winner_among_threads(self, store: Store, root_url: str) -> None:
+        keys = [join(root_url, f"v{key}.json") for key in range(10)]
+        start = threading.Barrier(8)
+
+        def race(worker: int) -> list[str]:
+            won = []
+            for key in keys:
+                start.wait(timeout=60)
+                won += [key] if creates(store, key, b"%d" % worker * 1000) else []
+            return won
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)
+        try:
+            with ThreadPoolExecutor(8) as pool:
+                won = list(pool.map(race, range(8)))
+        finally:
+            sys.setswitchinterval(interval)
+        assert sorted(key for keys_won in won for key in keys_won) == sorted(keys)
+        for worker, keys_won in enumerate(won):
+            assert all(store.read(key) == b"%d" % worker * 1000 for key in keys_won)
+
+    # Listing
+
+    def test_list_is_recursive_and_sorted(self, store: Store, root_url: str) -> None:
+        names = ["b/2", "a", "b/10", "b-", "B", "b/c/d/e", "c", "b.txt"]
+        for name in names:
+            store.put(join(root_url, name), name.encode())
+        assert [info.url for info in store.list(root_url)] == sorted(join(root_url, name) for name in names)
+        below = ["b/10", "b/2", "b/c/d/e"]
+        for folder in (join(root_url, "b"), join(root_url, "b") + "/"):
+            assert store.list(folder) == [store.info(join(root_url, name)) for name in below]
+
+    def test_list_of_nothing(self, store: Store, root_url: str) -> None:
+        assert store.list(root_url) == []
+        assert store.list(join(root_url, "absent")) == []
+        store.put(join(root_url, "object"), b"1")
+        assert store.list(join(root_url, "object")) == []
+        assert store.list(join(root_url, "object", "below")) == []
+        assert store.list(join(root_url, "obj")) == []
+
+    def test_list_is_fresh(self, store: Store, root_url: str) -> None:
+        url = join(root_url, "a")
+        for size in (1, 2, 3):
+            store.put(url, b"x" * size)
+            assert [info.size for info in store.list(root_url)] == [size]
+            assert [info.size for info in store.glob(join(root_url, "*"))] == [size]
+        store.delete(url)
+        assert store.list(root_url) == []
+
+    @pytest.mark.parametrize(
+        ("pattern", "expected"),
+        [
+            ("*.csv", ["1.csv", "10.csv", "2.csv"]),
+            ("?.csv", ["1.csv", "2.csv"]),
+            ("[13].csv", ["1.csv"]),
+            ("[!1].csv", ["2.csv"]),
+            ("*/*.csv", ["a/3.csv", "b/3.csv"]),
+            ("**/3.csv", ["a/3.csv", "a/c/3.csv", "b/3.csv"]),
+            ("a/**", ["a/3.csv", "a/c/3.csv"]),
+            ("*", ["1.csv", "10.csv", "2.csv", "x.txt"]),
+            ("1.csv", ["1.csv"]),
+            ("absent*", []),
+            ("absent/*.csv", []),
+            ("absent", []),
+            ("a", []),
+            ("[9].csv", []),
+        ],
+    )
+    def test_glob(self, store: Store, root_url: str, pattern: str, expected: list[str]) -> None:
+        for name in ["2.csv", "10.csv", "1.csv", "x.txt", "a/3.csv", "b/3.csv", "a/c/3.csv"]:
+            store.put(join(root_url, name), name.encode())
+        assert store.glob(join(root_url, pattern)) == [store.info(join(root_url, name)) for name in expected]
+
+    def test_a_glob_that_matches_nothing_stands_for_itself(self, store: Store, root_url: str) -> None:
+        url = join(root_url, "[2024] x.csv")
+        store.put(url, b"1")
+        assert [info.url for info in store.glob(url)] == [url]
+        store.put(join(root_url, "2 x.csv"), b"1")
+        assert [info.url for info in store.glob(url)] == [join(root_url, "2 x.csv")]
+
+    def test_a_malformed_glob(self, store: Store, root_url: str) -> None:
+        with pytest.raises(StorageError, match="pattern") as caught:
+            store.glob(join(root_url, "a**b"))
+        assert caught.value.fault.wanted
+
+    @pytest.mark.parametrize("name", ODD_NAMES)
+    def test_odd_names(self, store: Store, root_url: str, name: str) -> None:
+        url = join(root_url, "fold er#%", name)
+        decoy = join(root_url, "fold er#%", "aXb.csv")
+        store.put(decoy, b"decoy")
+        store.create(url, b"123")
+        with store.open_output(url) as stream:
+            stream.write(b"1234")
+        assert store.read(url) == b"1234"
+        assert store.info(url) == ObjectInfo(url, 4, store.info(url).etag)
+        assert store.info(url) in store.list(root_url)
+        assert store.info(url) in store.glob(join(root_url, "fold er#%", "*"))
+        assert len(store.list(root_url)) == 2
+        store.delete(url)
+        assert [info.url for info in store.list(root_url)] == [decoy]
+        store.put(join(url, "below"), b"1")
+        store.delete_tree(url)
+        assert [info.url for info in store.list(root_url)] == [decoy]
+
+    # Missing and foreign
+
+    def test_missing_objects(self, store: Store, url: str, root_url: str) -> None:
+        assert store.info(url) is None
+        for read in (store.read, store.open_input):
+            with pytest.raises(ObjectMissing) as caught:
+                read(url)
+            assert caught.value.fault.where == url
+            assert caught.value.fault.todo
+        store.put(url, b"1")
+        assert store.info(join(root_url, "deep")) is None
+        with pytest.raises(StorageError):
+            store.read(join(root_url, "deep"))
+        assert store.info(join(url, "below")) is None
+        with pytest.raises(ObjectMissing):
+            store.read(join(url, "below"))
+
+    def test_reading_makes_no_folder(self, store: Store, url: str, root_url: str) -> None:
+        with pytest.raises(ObjectMissing):
+            store.open_input(url)
+        assert not store.filesystem.exists(store.path(join(root_url, "deep")))
+
+    def test_delete_is_idempotent(self, store: Store, url: str, root_url: str) -> None:
+        store.put(url, b"1")
+        for _ in range(2):
+            store.delete(url)
+        store.delete(join(url, "below"))
+        for name in ("tree/a", "tree/b/c", "tree2/a", "treb"):
+            store.put(join(root_url, name), b"1")
+        for _ in range(2):
+            store.delete_tree(join(root_url, "tree"))
+        left = [info.url for info in store.list(root_url)]
+        assert left == [join(root_url, "treb"), join(root_url, "tree2/a")]
+
+    def test_a_foreign_url_is_refused(self, store: Store) -> None:
+        for url in ("elsewhere://bucket/key", "/no/scheme", "relative"):
+            with pytest.raises(StorageError) as caught:
+                store.read(url)
+            assert caught.value.fault.where == url
+
+
+def write_then_stop(stream: Any) -> None:
+    """Writes a little, then fails."""
+    stream.write(b"half")
+    raise RuntimeError("stop")
+
+
+def creates(store: Store, url: str, data: bytes) -> bool:
+    """Returns whether an exclusive create won."""
+    try:
+        store.create(url, data)
+    except ObjectExists:
+        return False
+    return True
