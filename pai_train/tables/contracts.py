@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from pai_train.spec.address import TableRef
-from pai_train.spec.contracts import Snapshot, Source, WriteSession
-from pai_train.spec.ddl import Column, Ddl
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pai_train.spec.address import TableRef
+    from pai_train.spec.contracts import Snapshot, Source, WriteSession
+    from pai_train.spec.ddl import Column, Ddl
 
 WriteMode = Literal["overwrite", "append", "fail"]
 

@@ -1,0 +1,1 @@
+"""ROWS: schema, snapshot, slices, Arrow batches, transactional write. Knows neither TensorFlow nor config."""

@@ -1,0 +1,132 @@
+"""Tables kept as Apache Iceberg on any store that has exclusive create; the store is the catalog."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+
+from pai_train.errors import TableError, did_you_mean
+from pai_train.spec.address import TableRef
+from pai_train.storage import display, open_store, resolve
+from pai_train.tables.catalog import StoreCatalog
+from pai_train.tables.columns import declared_columns, iceberg_schema, partition_spec, table_properties
+from pai_train.tables.contracts import Diff, TableInfo, WriteMode
+from pai_train.tables.source import IcebergSource
+from pai_train.tables.write import IcebergWrite, snapshot_of
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+    from pai_train.spec.contracts import Source, WriteSession
+    from pai_train.spec.ddl import Column, Ddl
+
+
+class IcebergTables:
+    """The tables under one folder; implements `Tables`.
+
+    Args:
+        root: The folder, as a path or a URL.
+        project: The project of addresses that name none.
+
+    Raises:
+        TableError: The store has no exclusive create.
+        StorageError: The root cannot be read as a place.
+    """
+
+    def __init__(self, root: str, project: str) -> None:
+        url = resolve(".", root)
+        self.root = url
+        self.project = project
+        self._catalog = StoreCatalog(url, open_store(url))
+
+    def __repr__(self) -> str:
+        return f"IcebergTables({display(self.root)!r}, {self.project!r})"
+
+    def describe(self, ref: TableRef) -> TableInfo | None:
+        table = self._find(ref)
+        if table is None:
+            return None
+        columns, partitions = declared_columns(table.metadata)
+        snapshot = table.current_snapshot()
+        return TableInfo(
+            ref=TableRef(ref.project, ref.name),
+            columns=columns,
+            partitions=partitions,
+            snapshot=None if snapshot is None else snapshot_of(snapshot),
+            properties=dict(table.properties),
+        )
+
+    def names(self, project: str) -> list[str]:
+        return sorted(name for _, name in self._catalog.list_tables(project.lower()))
+
+    def compare(self, ref: TableRef, ddl: Ddl) -> Diff:
+        info = self.describe(ref)
+        return Diff(created=False, lines=() if info is None else _differences(info, ddl))
+
+    def ensure(self, ref: TableRef, ddl: Ddl) -> Diff:
+        if self._find(ref) is None and self._create(ref, ddl):
+            return Diff(created=True)
+        return self.compare(ref, ddl)
+
+    def source(self, ref: TableRef, snapshot: str | None = None, rows: range | None = None) -> Source:
+        return IcebergSource(ref, self._load(ref), self._catalog.store, snapshot, rows)
+
+    def write(self, ref: TableRef, mode: WriteMode, token: str) -> WriteSession:
+        self._load(ref)
+        return IcebergWrite(self._catalog, ref, mode, token)
+
+    def _create(self, ref: TableRef, ddl: Ddl) -> bool:
+        """Creates the table; False when another process has just done so."""
+        schema = iceberg_schema([*ddl.columns, *ddl.partitions])
+        try:
+            self._catalog.create_table(
+                (ref.project, ref.name),
+                schema,
+                partition_spec=partition_spec(schema, ddl.partitions),
+                properties=table_properties(ddl),
+            )
+        except TableAlreadyExistsError:
+            return False
+        return True
+
+    def _find(self, ref: TableRef) -> Table | None:
+        try:
+            return self._catalog.load_table((ref.project, ref.name))
+        except NoSuchTableError:
+            return None
+
+    def _load(self, ref: TableRef) -> Table:
+        table = self._find(ref)
+        if table is None:
+            raise TableError(
+                "no such table",
+                where=str(ref),
+                got=ref.name,
+                todo=did_you_mean(ref.name, self.names(ref.project))
+                or f"there are no tables in project {ref.project!r} of {display(self.root)}",
+            )
+        return table
+
+
+def _differences(info: TableInfo, ddl: Ddl) -> tuple[str, ...]:
+    """Returns `- what is there` and `+ what the statement says`, for each column that differs."""
+    return (
+        *_diff("", [_line(column) for column in info.columns], [_line(column) for column in ddl.columns]),
+        *_diff("PARTITION ", [_line(c) for c in info.partitions], [_line(c) for c in ddl.partitions]),
+    )
+
+
+def _diff(kind: str, held: list[str], said: list[str]) -> list[str]:
+    lines = []
+    for index in range(max(len(held), len(said))):
+        old = held[index] if index < len(held) else None
+        new = said[index] if index < len(said) else None
+        if old != new:
+            lines += [] if old is None else [f"- {kind}{old}"]
+            lines += [] if new is None else [f"+ {kind}{new}"]
+    return lines
+
+
+def _line(column: Column) -> str:
+    return f"{column.name} {column.type}" + ("" if column.nullable else " NOT NULL")

@@ -1,0 +1,130 @@
+"""A table's rows as a source: chunks cut from the manifest's record counts, read by row group."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from pai_train.errors import DataError, TableError, did_you_mean
+from pai_train.spec.contracts import Chunk, Snapshot
+from pai_train.tables.arrow import arrow_schema
+from pai_train.tables.columns import declared_columns
+from pai_train.tables.parquet import DataFile, ParquetReader
+from pai_train.tables.plan import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+    from pyiceberg.table import Table
+
+    from pai_train.spec.address import TableRef
+    from pai_train.storage import Store
+
+EMPTY = "empty"
+
+_CHUNKS = 64
+_MIN_ROWS, _MAX_ROWS = 4, 65536
+
+
+class IcebergSource:
+    """One snapshot of a table, or of some of its partitions. Reading is pure and may be done by several threads.
+
+    Rows are ordered by data file and by place in it. A partition column that the address fixes is not a column of
+    the source; the others come last.
+
+    Args:
+        ref: The table, and the partitions that are meant.
+        table: The table as loaded.
+        store: Where its files lie.
+        snapshot: The snapshot's id; None for the current one.
+        rows: Only these rows, counted over all files from 0; None for all.
+
+    Raises:
+        TableError: No such snapshot or partition, a range that is not within the rows, or rows deleted in place.
+    """
+
+    def __init__(
+        self, ref: TableRef, table: Table, store: Store, snapshot: str | None = None, rows: range | None = None
+    ) -> None:
+        data, partitions = declared_columns(table.metadata)
+        fixed = dict(ref.partitions[0]) if len(ref.partitions) == 1 else {}
+        columns = [*data, *(column for column in partitions if column.name not in fixed)]
+        self.schema = arrow_schema(columns)
+        schema = table.metadata.schema()
+        self._ids = {column.name: schema.find_field(column.name, case_sensitive=False).field_id for column in columns}
+        self._ref = ref
+        self._reader = ParquetReader(store)
+        snapshot_id = _snapshot_id(ref, table, snapshot)
+        files = plan(ref, table, snapshot_id, partitions) if snapshot_id is not None else []
+        self._files = {file.url: file for file in files}
+        total = sum(file.rows for file in files)
+        _check_rows(ref, rows, total)
+        self._chunks = tuple(_cut(files, total, range(total) if rows is None else rows))
+        self.snapshot = Snapshot(
+            id=EMPTY if snapshot_id is None else str(snapshot_id),
+            rows=total if rows is None else len(rows),
+            bytes=sum(file.bytes for file in files) if rows is None else None,
+        )
+
+    def chunks(self) -> Sequence[Chunk]:
+        return self._chunks
+
+    def read(self, chunk: Chunk, columns: Sequence[str], start: int = 0) -> Iterator[pa.RecordBatch]:
+        file, lo, hi = self._locate(chunk)
+        fields = [self._field(name) for name in columns]
+        return self._reader.read(file, min(lo + start, hi), hi, fields)
+
+    def _field(self, name: str) -> tuple[int, pa.Field]:
+        if name.lower() not in self._ids:
+            raise TableError(
+                f"the table has no column {name!r}", where=str(self._ref), todo=did_you_mean(name, self._ids)
+            )
+        return self._ids[name.lower()], self.schema.field(name.lower())
+
+    def _locate(self, chunk: Chunk) -> tuple[DataFile, int, int]:
+        url, _, rows = chunk.ref.rpartition("@")
+        lo, _, hi = rows.partition("-")
+        if url not in self._files or not (lo.isdecimal() and hi.isdecimal()):
+            raise DataError(
+                "the chunk belongs to another source", where=str(self._ref), got=chunk.ref, wanted="url@lo-hi"
+            )
+        return self._files[url], int(lo), int(hi)
+
+
+def _snapshot_id(ref: TableRef, table: Table, wanted: str | None) -> int | None:
+    current = table.current_snapshot()
+    if wanted is None:
+        return current.snapshot_id if current else None
+    if wanted == EMPTY:
+        return None
+    known = {str(snapshot.snapshot_id) for snapshot in table.snapshots()}
+    if wanted not in known:
+        raise TableError(
+            "the table has no such snapshot; it has expired, or belongs to another table",
+            where=str(ref),
+            got=wanted,
+            todo=f"the current one is {current.snapshot_id if current else EMPTY}",
+        )
+    return int(wanted)
+
+
+def _check_rows(ref: TableRef, rows: range | None, total: int) -> None:
+    if rows is not None and (rows.step != 1 or not 0 <= rows.start <= rows.stop <= total):
+        raise TableError(
+            "the range of rows is not within the table", where=str(ref), got=str(rows), wanted=f"within 0 to {total}"
+        )
+
+
+def _cut(files: Sequence[DataFile], total: int, rows: range) -> Iterator[Chunk]:
+    """Cuts each file every N rows, N from the snapshot's row count alone, then keeps what lies in `rows`."""
+    size = min(max(-(-total // _CHUNKS), _MIN_ROWS), _MAX_ROWS)
+    first, count = 0, 0
+    for file in files:
+        edges = [*range(0, file.rows, size), file.rows]
+        for lo, hi in pairwise(edges):
+            start, stop = max(lo, rows.start - first), min(hi, rows.stop - first)
+            if start < stop:
+                yield Chunk(count, stop - start, None, f"{file.url}@{start}-{stop}")
+                count += 1
+        first += file.rows

@@ -1,0 +1,218 @@
+"""A write to a table that is all or nothing: parts are staged as data files, one Iceberg commit publishes them."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.typedef import Record
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from pai_train.errors import TableError
+from pai_train.spec.contracts import Part, PartWriter, Snapshot
+from pai_train.storage import join
+from pai_train.tables.columns import declared_columns
+from pai_train.tables.part import ParquetPart, check_parts
+from pai_train.tables.partitions import arrow_value, one_partition, selects, stored_value
+from pai_train.tables.plan import stored
+from pai_train.tables.token import check_token
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
+
+    from pai_train.spec.address import TableRef
+    from pai_train.tables.catalog import StoreCatalog
+    from pai_train.tables.contracts import WriteMode
+
+TOKEN = "pai_train.token"
+
+_COMMIT_ATTEMPTS = 30
+_LONGEST_WAIT_S = 2.0
+
+
+class IcebergWrite:
+    """A write session of one table, or of one partition of it.
+
+    Parts lie under `data/<token>/` of the table, so that another process with the same token can write and commit
+    them. Nothing of them is visible before the commit.
+
+    Args:
+        catalog: Where the table is.
+        ref: The table, with one whole partition where it has partitions.
+        mode: What becomes of the rows that the table, or the partition, holds.
+        token: Names the write: a commit with a token that is already published is not repeated.
+
+    Raises:
+        TableError: The mode is 'fail' and there are rows; no whole partition; a token that is not a name.
+    """
+
+    def __init__(self, catalog: StoreCatalog, ref: TableRef, mode: WriteMode, token: str) -> None:
+        check_token(token)
+        self._catalog = catalog
+        self._store = catalog.store
+        self._ref = ref
+        self._mode = mode
+        self._token = token
+        table = self._load()
+        self._data, self._keys = declared_columns(table.metadata)
+        self._partition = one_partition(ref, self._keys)
+        self._folder = join(table.location(), "data", token)
+        if self._published(table) is None:
+            self._refuse_rows(table)
+        self._table = table
+
+    def part(self, slice_id: int, attempt: int) -> PartWriter:
+        name = f"part-{slice_id:05}-{attempt}-{secrets.token_hex(4)}.parquet"
+        return ParquetPart(
+            self._store,
+            join(self._folder, name),
+            slice_id=slice_id,
+            attempt=attempt,
+            schema=self._table.schema(),
+            columns=self._data,
+            constants=self._constants(),
+        )
+
+    def commit(self, parts: Sequence[Part]) -> Snapshot:
+        check_parts(str(self._ref), parts)
+        table = self._load()
+        done = self._published(table)
+        if done is None:
+            files = [self._data_file(table, part) for part in parts]
+            done = self._publish(files)
+        self._sweep(done)
+        return snapshot_of(done)
+
+    def abort(self) -> None:
+        done = self._published(self._load())
+        if done is None:
+            self._store.delete_tree(self._folder)
+        else:
+            self._sweep(done)
+
+    def _load(self) -> Table:
+        return self._catalog.load_table((self._ref.project, self._ref.name))
+
+    def _constants(self) -> dict[str, pa.Scalar]:
+        columns = {column.name: column for column in self._keys}
+        return {name: arrow_value(columns[name], stored_value(columns[name], text)) for name, text in self._partition}
+
+    def _published(self, table: Table) -> IcebergSnapshot | None:
+        for snapshot in table.snapshots():
+            if snapshot.summary is not None and snapshot.summary.additional_properties.get(TOKEN) == self._token:
+                return snapshot
+        return None
+
+    def _held(self, table: Table) -> list[DataFile]:
+        """Lists the data files that an overwrite replaces."""
+        wanted = [self._partition] if self._partition else []
+        files = (task.file for task in table.scan().plan_files())
+        return [file for file in files if selects(stored(file), self._keys, wanted)]
+
+    def _refuse_rows(self, table: Table) -> None:
+        rows = sum(file.record_count for file in self._held(table)) if self._mode == "fail" else 0
+        if rows:
+            raise TableError(
+                "the output holds rows",
+                where=str(self._ref),
+                got=f"{rows} rows",
+                wanted="no rows, as `write: fail` says",
+                todo="name another table, or say `write: overwrite` or `write: append`",
+            )
+
+    def _publish(self, files: Sequence[DataFile]) -> IcebergSnapshot:
+        raced = (CommitFailedException, ValidationException)
+        retrying = Retrying(
+            retry=retry_if_exception_type(raced),
+            stop=stop_after_attempt(_COMMIT_ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.05, max=_LONGEST_WAIT_S),
+            reraise=True,
+        )
+        try:
+            return retrying(self._try_publish, files)
+        except raced as fault:
+            raise TableError(
+                f"other writers committed first, {_COMMIT_ATTEMPTS} times",
+                where=str(self._ref),
+                got=str(fault),
+                todo="start again; the staged rows are kept and the commit can be repeated",
+            ) from fault
+
+    def _try_publish(self, files: Sequence[DataFile]) -> IcebergSnapshot:
+        """Commits on top of the table as it is now, unless another process has published this very write."""
+        table = self._load()
+        done = self._published(table)
+        if done is not None:
+            return done
+        self._refuse_rows(table)
+        transaction = table.transaction()
+        update = transaction.update_snapshot(snapshot_properties={TOKEN: self._token})
+        producer = update.overwrite() if self._mode == "overwrite" else update.fast_append()
+        with producer as snapshot:
+            for file in self._held(table) if self._mode == "overwrite" else ():
+                snapshot.delete_data_file(file)
+            for file in files:
+                snapshot.append_data_file(file)
+        published = self._published(transaction.commit_transaction())
+        if published is None:
+            raise TableError("a commit left no snapshot", where=str(self._ref), todo="report the table's metadata")
+        return published
+
+    def _data_file(self, table: Table, part: Part) -> DataFile:
+        with self._store.open_input(part.url) as stream:
+            footer = pq.read_metadata(stream)
+        if footer.num_rows != part.rows:
+            raise TableError(
+                "a staged part is not what was written",
+                where=part.url,
+                got=f"{footer.num_rows} rows",
+                wanted=f"{part.rows} rows",
+            )
+        statistics = data_file_statistics_from_parquet_metadata(
+            footer,
+            compute_statistics_plan(table.schema(), table.metadata.properties),
+            parquet_path_to_id_mapping(table.schema()),
+        )
+        columns = {column.name: column for column in self._keys}
+        return DataFile.from_args(
+            content=DataFileContent.DATA,
+            file_path=part.url,
+            file_format=FileFormat.PARQUET,
+            partition=Record(*(stored_value(columns[name], text) for name, text in self._partition)),
+            file_size_in_bytes=part.bytes,
+            sort_order_id=None,
+            spec_id=table.metadata.default_spec_id,
+            equality_ids=None,
+            key_metadata=None,
+            **statistics.to_serialized_dict(),
+        )
+
+    def _sweep(self, done: IcebergSnapshot) -> None:
+        """Deletes what was staged under the token and is not in its snapshot: attempts that were given up."""
+        staged = {info.url for info in self._store.list(self._folder)}
+        tasks = self._load().scan(snapshot_id=done.snapshot_id).plan_files() if staged else ()
+        for url in sorted(staged - {task.file.file_path for task in tasks}):
+            self._store.delete(url)
+
+
+def snapshot_of(snapshot: IcebergSnapshot) -> Snapshot:
+    """Returns the identity of the whole table at an Iceberg snapshot, with the totals of its summary."""
+    totals = snapshot.summary.additional_properties if snapshot.summary is not None else {}
+    rows, size = totals.get("total-records"), totals.get("total-files-size")
+    return Snapshot(
+        id=str(snapshot.snapshot_id),
+        rows=None if rows is None else int(rows),
+        bytes=None if size is None else int(size),
+    )
