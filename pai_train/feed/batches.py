@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -15,12 +14,17 @@ from pai_train.feed.blocks import Block, LaneReader, units
 from pai_train.feed.contracts import FeedPlan, Position, Shard
 from pai_train.feed.deal import Dealer
 from pai_train.feed.order import Int64s, beginning, check_position, lay_out
-from pai_train.spec.contracts import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pai_train.spec.contracts import Source
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Taken(Protocol[T]):
+class Taken(Protocol[T_co]):
     """Rows taken from the own lanes, laid end to end in lane order."""
 
     @property
@@ -33,15 +37,15 @@ class Taken(Protocol[T]):
         """The (ordinal, row) behind them."""
         ...
 
-    def rows(self, order: Int64s | None, count: int) -> T:
+    def rows(self, order: Int64s | None, count: int) -> T_co:
         """Returns the first `count` rows in an order."""
         ...
 
 
-class Lanes(Protocol[T]):
+class Lanes(Protocol[T_co]):
     """An engine's way of reading lanes."""
 
-    def take(self, epoch: int, wanted: Mapping[int, int]) -> Taken[T]:
+    def take(self, epoch: int, wanted: Mapping[int, int]) -> Taken[T_co]:
         """Takes the next rows of each lane, inside an epoch."""
         ...
 
@@ -79,9 +83,7 @@ def deal_lanes(lanes: Lanes[T], dealer: Dealer, plan: FeedPlan) -> Iterator[Deli
         delivered += 1
 
 
-def start(
-    source: Source, plan: FeedPlan, at: Position | None, shard: Shard
-) -> Dealer:
+def start(source: Source, plan: FeedPlan, at: Position | None, shard: Shard) -> Dealer:
     """Lays a source out in lanes and checks that a position fits.
 
     Raises:

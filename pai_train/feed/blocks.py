@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from itertools import count
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pai_train.feed.contracts import FeedPlan
 from pai_train.feed.fields import fill
 from pai_train.feed.order import Int64s, Layout, delivery
-from pai_train.spec.contracts import Chunk, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Executor, Future
+
+    from pai_train.feed.contracts import FeedPlan
+    from pai_train.spec.contracts import Chunk, Source
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def read_block(source: Source, chunk: Chunk, plan: FeedPlan, unit: Unit) -> Bloc
     if plan.shuffle != "none" or len(order) != table.num_rows:
         table = table.take(pa.array(order))
     batch = _one(table)
-    return Block(unit, fill(batch, plan.defaults), cursors)
+    return Block(unit, batch if plan.defaults is None else fill(batch, plan.defaults), cursors)
 
 
 def _one(table: pa.Table) -> pa.RecordBatch:
@@ -83,9 +87,7 @@ def _one(table: pa.Table) -> pa.RecordBatch:
 class LaneReader:
     """The blocks of one lane in order, some of them read ahead by the executor's threads."""
 
-    def __init__(
-        self, source: Source, plan: FeedPlan, turns: Iterator[Unit], executor: Executor, ahead: int
-    ) -> None:
+    def __init__(self, source: Source, plan: FeedPlan, turns: Iterator[Unit], executor: Executor, ahead: int) -> None:
         self._source = source
         self._chunks = source.chunks()
         self._plan = plan

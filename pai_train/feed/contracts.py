@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pai_train.spec.contracts import Snapshot, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
 Shuffle = Literal["none", "block"]
 
@@ -33,7 +35,8 @@ class FeedPlan:
 
     Attributes:
         columns: The columns, in the order of delivery.
-        defaults: Value that stands for null, by column; a null elsewhere is a DataError.
+        defaults: Value that stands for null, by column; a null elsewhere is a DataError. None leaves nulls as they
+            are, for readers of Arrow.
         batch_size: Rows of a global batch, over all workers and replicas.
         epochs: How often the rows are delivered; None for endlessly.
         shuffle: 'none' keeps the order inside a lane; 'block' permutes chunks in a lane and rows in a chunk.
@@ -46,7 +49,7 @@ class FeedPlan:
 
     columns: tuple[str, ...]
     batch_size: int
-    defaults: Mapping[str, Any]
+    defaults: Mapping[str, Any] | None
     epochs: int | None = 1
     shuffle: Shuffle = "none"
     seed: int = 0
@@ -106,7 +109,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Shard:
-    """Which worker reads: worker `index` of `count` owns lanes index, index + count, …"""
+    """Which worker reads: worker `index` of `count` owns the lanes that leave `index` when divided by `count`."""
 
     index: int = 0
     count: int = 1

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pai_train.feed.contracts import FeedPlan, Position, Shard
-from pai_train.feed.order import Int64s, Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pai_train.feed.order import Int64s, Layout
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,7 @@ class Dealer:
             order = np.argsort(number, kind="stable").astype(np.int64)
         lanes = tuple(cursors.get(lane, cursor) for lane, cursor in enumerate(self.at.lanes))
         before = self.at
-        self.at = Position(
-            before.snapshot, before.order, before.seed, before.epoch, before.batch + count, lanes
-        )
+        self.at = Position(before.snapshot, before.order, before.seed, before.epoch, before.batch + count, lanes)
         short = np.flatnonzero(rows[:count] < meant[:count])
         full = int(short[0]) if len(short) else count
         return Hand(tuple(int(n) for n in rows[:count]), order, self.at, full)
@@ -86,4 +88,3 @@ class Dealer:
 
     def _shares(self, lane: int) -> Int64s:
         return self.layout.share(lane, self._plan.batch_size, self.at.batch, self._plan.steps)
-

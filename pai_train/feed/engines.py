@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pai_train.feed.contracts import Engine
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pai_train.feed.contracts import Engine
 
 
 def engine(name: str, parallel: int | None = None) -> Engine:

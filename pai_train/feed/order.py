@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from pai_train.errors import DataError
 from pai_train.feed.contracts import FeedPlan, Position, Split
-from pai_train.spec.contracts import Chunk, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pai_train.spec.contracts import Chunk, Snapshot
 
 Int64s = npt.NDArray[np.int64]
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import tensorflow as tf
 
 from pai_train.feed.batches import deal_lanes, start
 from pai_train.feed.contracts import FeedPlan, Position, Shard, Superbatch
-from pai_train.feed.deal import Dealer
-from pai_train.feed.order import Int64s
 from pai_train.feed.tensors import numpy_dtype
 from pai_train.feed.turns import Turns
 from pai_train.spec.contracts import Source, TextSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pai_train.feed.deal import Dealer
+    from pai_train.feed.order import Int64s
 
 tf1 = tf.compat.v1
 logger = logging.getLogger(__name__)
@@ -30,7 +33,7 @@ READ_UP_TO = 1024
 
 
 class QueueRunnerEngine:
-    """Reads through one TF1 graph per opening, and one session per epoch."""
+    """Reads through one TF1 graph per opening, and one session."""
 
     @contextmanager
     def open(
@@ -42,8 +45,7 @@ class QueueRunnerEngine:
         lanes = QueueLanes(source, plan, dealer, spool)
         try:
             yield (
-                Superbatch(delivery.data, delivery.rows, delivery.after)
-                for delivery in deal_lanes(lanes, dealer, plan)
+                Superbatch(delivery.data, delivery.rows, delivery.after) for delivery in deal_lanes(lanes, dealer, plan)
             )
         finally:
             lanes.close()
@@ -65,19 +67,25 @@ class QueueRows:
 
 
 class QueueLanes:
-    """A graph with a pipeline of queues per lane; its `QUEUE_RUNNERS` fill them."""
+    """A graph with a pipeline of queues per lane; its `QUEUE_RUNNERS` fill them, one session long."""
 
     def __init__(self, source: Source, plan: FeedPlan, dealer: Dealer, spool: Path) -> None:
         self._plan = plan
+        self._nothing = [np.zeros(0, numpy_dtype(source.schema.field(name))) for name in plan.columns]
         self._turns = {lane: Turns(source, plan, dealer, lane, spool) for lane in dealer.lanes}
-        self._session: _Session | None = None
+        epochs = None if plan.epochs is None else max(1, plan.epochs - dealer.at.epoch)
         self.graph = tf.Graph()
         with self.graph.as_default():
             self._counts = {lane: tf1.placeholder(tf.int32, [], f"rows_{lane}") for lane in self._turns}
             self._rows = {
-                lane: _lane_pipeline(source, plan, turns, self._counts[lane]) for lane, turns in self._turns.items()
+                lane: _lane_pipeline(source, plan, turns, self._counts[lane], epochs)
+                for lane, turns in self._turns.items()
             }
-            self._init = [tf1.global_variables_initializer(), tf1.local_variables_initializer()]
+            init = [tf1.global_variables_initializer(), tf1.local_variables_initializer()]
+            self._session = tf1.Session(graph=self.graph)
+            self._session.run(init)
+            self._coordinator = tf1.train.Coordinator()
+            self._threads = tf1.train.start_queue_runners(self._session, self._coordinator)
 
     def take(self, epoch: int, wanted: Mapping[int, int]) -> QueueRows:
         """Dequeues up to the wanted rows of each lane.
@@ -85,65 +93,27 @@ class QueueLanes:
         Raises:
             DataError: Whatever a reader met, handed over by the Coordinator.
         """
-        if self._session is None:
+        stopped = self._coordinator.should_stop
+        given = {lane: self._turns[lane].wait(epoch, count, stopped) for lane, count in wanted.items()}
+        if stopped():
+            self._raise(None)
+        asked = {lane: count for lane, count in given.items() if count}
+        try:
+            found = self._session.run(
+                {lane: self._rows[lane] for lane in asked}, {self._counts[lane]: asked[lane] for lane in asked}
+            )
+        except tf.errors.OpError as error:
+            self._raise(error)
+        pieces = [found[lane] for lane in asked] or [self._nothing]
+        cursors = {lane: at for lane, count in asked.items() if (at := self._turns[lane].advance(count)) is not None}
+        if not asked:
             for turns in self._turns.values():
-                turns.begin(epoch)
-            self._session = _Session(self.graph, self._init)
-        pieces = {}
-        for lane, count in wanted.items():
-            turns = self._turns[lane]
-            if count == 0:
-                pieces[lane] = self._empty()
-                continue
-            try:
-                pieces[lane] = self._session.run(self._rows[lane], {self._counts[lane]: count})
-            except tf.errors.OutOfRangeError:
-                pieces[lane] = self._empty()
-            except tf.errors.OpError as error:
-                raise turns.fault or error from None
-            self._session.check(turns)
-        given = {lane: len(piece[0]) for lane, piece in pieces.items()}
-        if not any(given.values()):
-            self._session.close()
-            self._session = None
-        cursors = {lane: self._turns[lane].advance(count) for lane, count in given.items()}
-        columns = {
-            name: np.concatenate([piece[i] for piece in pieces.values()]) if pieces else self._empty()[i]
-            for i, name in enumerate(self._plan.columns)
-        }
-        return QueueRows(given, {lane: at for lane, at in cursors.items() if at is not None}, columns)
+                turns.end_epoch(epoch)
+        columns = {name: np.concatenate([piece[i] for piece in pieces]) for i, name in enumerate(self._plan.columns)}
+        return QueueRows(given, cursors, columns)
 
     def close(self) -> None:
         """Stops the queue runners."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-
-    def _empty(self) -> list[np.ndarray[Any, Any]]:
-        return [np.zeros(0, object) for _ in self._plan.columns]
-
-
-class _Session:
-    """A session whose queue runners are started, and the Coordinator that hears of their faults."""
-
-    def __init__(self, graph: tf.Graph, init: list[Any]) -> None:
-        self._session = tf1.Session(graph=graph)
-        self._session.run(init)
-        self._coordinator = tf1.train.Coordinator()
-        with graph.as_default():
-            self._threads = tf1.train.start_queue_runners(self._session, self._coordinator)
-        self.run = self._session.run
-
-    def check(self, turns: Turns) -> None:
-        """Raises what stopped the Coordinator, as it was raised in the reader."""
-        if not self._coordinator.should_stop():
-            return
-        try:
-            self._coordinator.join(self._threads)
-        except tf.errors.OpError as error:
-            raise turns.fault or error from None
-
-    def close(self) -> None:
         self._coordinator.request_stop()
         try:
             self._coordinator.join(self._threads, stop_grace_period_secs=10)
@@ -152,28 +122,40 @@ class _Session:
         finally:
             self._session.close()
 
+    def _raise(self, error: tf.errors.OpError | None) -> NoReturn:
+        """Raises what stopped the Coordinator, or else what was met here, as it was raised in Python."""
+        if self._coordinator.should_stop():
+            try:
+                self._coordinator.join(self._threads)
+            except tf.errors.OpError as first:
+                error = first
+        fault = next((turns.fault for turns in self._turns.values() if turns.fault is not None), error)
+        raise fault or RuntimeError("the queue runners stopped without an error") from None
 
-def _lane_pipeline(source: Source, plan: FeedPlan, turns: Turns, count: tf.Tensor) -> list[tf.Tensor]:
-    """Builds one lane's queues and returns the columns of up to `count` rows."""
+
+def _lane_pipeline(
+    source: Source, plan: FeedPlan, turns: Turns, count: tf.Tensor, epochs: int | None
+) -> list[tf.Tensor]:
+    """Builds one lane's queues and returns the columns of `count` rows."""
     dtypes = [tf.as_dtype(numpy_dtype(source.schema.field(name))) for name in plan.columns]
     capacity = max(READ_UP_TO, 2 * plan.batch_size * plan.steps)
     order = tf.numpy_function(turns.order, [], tf.string)
     order.set_shape([None])
     if isinstance(source, TextSource):
-        chunks = tf1.train.string_input_producer(order, num_epochs=1, shuffle=False)
+        chunks = tf1.train.string_input_producer(order, num_epochs=epochs, shuffle=False)
         files = tf.queue.FIFOQueue(1, [tf.string], [[]])
         staged = tf.numpy_function(turns.stage, [chunks.dequeue()], tf.string)
         _run_queue(files, files.enqueue(tf.ensure_shape(staged, [])))
         _, lines = tf1.TextLineReader().read_up_to(files, READ_UP_TO)
         queue = tf.queue.FIFOQueue(capacity, [tf.string], [[]])
         _run_queue(queue, queue.enqueue_many([lines]))
-        columns = tf.numpy_function(turns.decode, [queue.dequeue_up_to(count)], dtypes)
+        columns = tf.numpy_function(turns.decode, [queue.dequeue_many(count)], dtypes)
         return [tf.ensure_shape(column, [None]) for column in columns]
-    chunks = tf1.train.input_producer(order, element_shape=[], num_epochs=1, shuffle=False)
+    chunks = tf1.train.input_producer(order, element_shape=[], num_epochs=epochs, shuffle=False)
     columns = tf.numpy_function(turns.read, [chunks.dequeue()], dtypes)
     queue = tf.queue.FIFOQueue(capacity, dtypes, [[] for _ in dtypes])
     _run_queue(queue, queue.enqueue_many([tf.ensure_shape(column, [None]) for column in columns]))
-    rows = queue.dequeue_up_to(count)
+    rows = queue.dequeue_many(count)
     return list(rows) if isinstance(rows, (list, tuple)) else [rows]
 
 

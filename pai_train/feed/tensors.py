@@ -20,7 +20,8 @@ def numpy_dtype(field: pa.Field) -> np.dtype[Any]:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
         return np.dtype(object)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-        return np.dtype(kind.to_pandas_dtype())
+        dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+        return dtype
     raise DataError(
         f"column {field.name!r} cannot be fed to a model",
         got=str(kind),
@@ -45,7 +46,7 @@ def _numpy(field: pa.Field, column: pa.Array) -> np.ndarray[Any, Any]:
             f"column {field.name!r} holds {column.null_count} NULLs and has no default",
             todo="give record_defaults a value for it",
         )
-    if dtype == object:
+    if dtype.hasobject:
         column = column.cast(pa.binary())
     array: np.ndarray[Any, Any] = column.to_numpy(zero_copy_only=False)
     return array

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import tensorflow as tf
 
 from pai_train.feed.batches import Delivery, arrow_superbatches
 from pai_train.feed.contracts import FeedPlan, Position, Shard, Superbatch
 from pai_train.feed.tensors import numpy_columns, numpy_dtype
-from pai_train.spec.contracts import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+
+    from pai_train.spec.contracts import Source
 
 _streams: dict[int, _Stream] = {}
 _handles = itertools.count()

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from itertools import takewhile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from pai_train.errors import DataError
-from pai_train.feed.blocks import Unit, read_block, units
-from pai_train.feed.contracts import FeedPlan
-from pai_train.feed.deal import Dealer
+from pai_train.feed.blocks import Unit, read_block
 from pai_train.feed.fields import fill
 from pai_train.feed.order import Int64s, delivery
 from pai_train.feed.tensors import numpy_columns
-from pai_train.spec.contracts import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pai_train.feed.contracts import FeedPlan
+    from pai_train.feed.deal import Dealer
+    from pai_train.spec.contracts import Source
 
 # TextLineReader drops carriage returns, which are data inside a field: they travel escaped.
 _ESCAPES = ((b"\x10", b"\x10\x30"), (b"\r", b"\x10\x31"))
 
 # TF1's producers refuse an empty list: a lane that has nothing left gets one item that yields no row.
 _NOTHING = b""
+
+_POLL_S = 0.05
 
 Columns = list[np.ndarray[Any, Any]]
 
@@ -35,28 +40,43 @@ class Turns:
     def __init__(self, source: Source, plan: FeedPlan, dealer: Dealer, lane: int, spool: Path) -> None:
         self._source = source
         self._plan = plan
-        self._dealer = dealer
+        self._layout = dealer.layout
         self._lane = lane
         self._spool = spool
-        self._units: dict[int, Unit] = {}
+        self._epoch, (self._ordinal, self._start) = dealer.at.epoch, dealer.at.lanes[lane]
+        self._orders: dict[int, tuple[int, ...]] = {}
         self._ledger: deque[tuple[Unit, Int64s]] = deque()
+        self._handed: dict[int, int] = {}
         self._delivered = 0
-        self._lock = threading.Lock()
+        self._staged = 0
+        self._changed = threading.Condition()
         self.fault: Exception | None = None
 
-    def begin(self, epoch: int) -> None:
-        """Prepares an epoch, from the lane's cursor on."""
-        ordinal, start = self._dealer.at.lanes[self._lane]
-        turns = units(self._dealer.layout, self._plan, self._lane, epoch, ordinal, start)
-        self._units = {unit.ordinal: unit for unit in takewhile(lambda unit: unit.epoch == epoch, turns)}
-        self._ledger.clear()
-        self._delivered = 0
-
     def order(self) -> np.ndarray[Any, Any]:
-        """Returns the epoch's work for a producer, one `ordinal reference` per unit, as bytes of shape [units]."""
+        """Returns the next epoch's work for a producer, `epoch ordinal start reference` per unit, as bytes."""
+        epoch, ordinal, start = self._epoch, self._ordinal, self._start
+        self._epoch, self._ordinal, self._start = epoch + 1, 0, 0
+        ids = self._layout.epoch(self._lane, self._plan, epoch)
         chunks = self._source.chunks()
-        work = [f"{ordinal} {chunks[unit.chunk].ref}".encode() for ordinal, unit in self._units.items()]
+        work = [
+            f"{epoch} {place} {start if place == ordinal else 0} {chunks[ids[place]].ref}".encode()
+            for place in range(ordinal, len(ids))
+        ]
+        with self._changed:
+            self._orders[epoch] = ids
+            self._handed[epoch] = len(work)
+            self._changed.notify_all()
         return np.array(work or [_NOTHING], dtype=object)
+
+    def wait(self, epoch: int, rows: int, stopped: Callable[[], bool]) -> int:
+        """Waits until this many rows of an epoch are on their way, or all it has; returns how many of them are."""
+        with self._changed:
+            while True:
+                mine = [len(cursors) for unit, cursors in self._ledger if unit.epoch == epoch]
+                there = sum(mine) - self._delivered
+                if there >= rows or self._handed.get(epoch) == 0 or stopped():
+                    return min(there, rows)
+                self._changed.wait(_POLL_S)
 
     def stage(self, item: bytes) -> bytes:
         """Writes a text chunk's lines in order of delivery to a local file and returns its path."""
@@ -72,7 +92,8 @@ class Turns:
                 text = text.replace(raw, escaped)
             lines = np.array(text.split(b"\n")[:-1], dtype=object)
             order, cursors = delivery(self._plan, unit.epoch, chunk.id, len(lines), unit.start)
-            path = self._spool / f"{self._lane}-{unit.ordinal % 4}"
+            self._staged += 1
+            path = self._spool / f"{self._lane}-{self._staged % 4}"
             path.unlink(missing_ok=True)
             path.write_bytes(b"".join(line + b"\n" for line in lines[order]))
             self._enter(unit, cursors)
@@ -89,7 +110,7 @@ class Turns:
             except DataError as fault:
                 self._find(fault, len(lines))
                 raise
-            return numpy_columns(fill(batch, self._plan.defaults))
+            return numpy_columns(fill(batch, self._plan.defaults or {}))
 
     def read(self, item: bytes) -> Columns:
         """Reads a chunk that is not text."""
@@ -104,9 +125,9 @@ class Turns:
     def advance(self, rows: int) -> tuple[int, int] | None:
         """Counts rows as delivered and returns the cursor behind them, None when there were none."""
         cursor = None
-        with self._lock:
+        with self._changed:
             self._delivered += rows
-            while self._ledger:
+            while rows and self._ledger:
                 unit, cursors = self._ledger[0]
                 if self._delivered < len(cursors):
                     if self._delivered:
@@ -115,22 +136,35 @@ class Turns:
                 cursor = (unit.ordinal + 1, 0)
                 self._delivered -= len(cursors)
                 self._ledger.popleft()
+                if not self._delivered:
+                    break
         return cursor
 
+    def end_epoch(self, epoch: int) -> None:
+        """Forgets an epoch."""
+        with self._changed:
+            while self._ledger and self._ledger[0][0].epoch <= epoch:
+                self._ledger.popleft()
+            self._orders.pop(epoch, None)
+            self._handed.pop(epoch, None)
+
     def _unit(self, item: bytes) -> Unit:
-        return self._units[int(item.split(b" ", 1)[0])]
+        epoch, ordinal, start = (int(word) for word in item.split(b" ", 3)[:3])
+        return Unit(epoch, ordinal, self._orders[epoch][ordinal], start)
 
     def _no_rows(self) -> pa.RecordBatch:
         fields = [self._source.schema.field(name) for name in self._plan.columns]
         return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in fields], schema=pa.schema(fields))
 
     def _enter(self, unit: Unit, cursors: Int64s) -> None:
-        with self._lock:
+        with self._changed:
             self._ledger.append((unit, cursors))
+            self._handed[unit.epoch] -= 1
+            self._changed.notify_all()
 
     def _find(self, fault: DataError, rows: int) -> None:
         """Reads the chunks the lines came from again, which raises the same fault with its place."""
-        with self._lock:
+        with self._changed:
             window, seen = [], -self._delivered
             for unit, cursors in self._ledger:
                 if seen >= rows:

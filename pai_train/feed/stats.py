@@ -1,0 +1,131 @@
+"""What the input cost: how long the loop waited for batches, how many came, and the one sentence about it."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COMPUTE_BOUND = 0.05
+"""Below this share of waiting, faster input could save at most 5 % of the time: the run is compute-bound."""
+INPUT_BOUND = 0.20
+"""From this share of waiting on, the run is input-bound; between the two it is balanced."""
+
+Work = Literal["read", "decode", "queue"]
+
+
+@dataclass
+class SourceSeconds:
+    """Where the time of one source went, in seconds summed over all threads that served it.
+
+    Attributes:
+        read: Getting bytes from the store.
+        decode: Turning bytes into rows.
+        queue: Rows lying ready, or a thread waiting to hand them on.
+    """
+
+    read: float = 0.0
+    decode: float = 0.0
+    queue: float = 0.0
+
+
+class Stats:
+    """Counters of one feed, safe to use from any number of threads.
+
+    Attributes:
+        waited_s: Seconds the loop waited for input.
+        busy_s: Seconds the loop did something else.
+        rows: Rows delivered to the loop.
+        batches: Batches delivered to the loop.
+        bytes: Bytes read from the store.
+    """
+
+    def __init__(self) -> None:
+        self.waited_s = 0.0
+        self.busy_s = 0.0
+        self.rows = 0
+        self.batches = 0
+        self.bytes = 0
+        self._sources: dict[str, SourceSeconds] = {}
+        self._lock = threading.Lock()
+
+    def step(self, waited_s: float, busy_s: float) -> None:
+        """Adds one round of the loop: the wait for its input, and the time until it asked again."""
+        with self._lock:
+            self.waited_s += waited_s
+            self.busy_s += busy_s
+
+    def delivered(self, rows: int, batches: int = 1) -> None:
+        """Counts what the loop was given; rows that are only read ahead do not count."""
+        with self._lock:
+            self.rows += rows
+            self.batches += batches
+
+    def spent(self, source: str, work: Work, seconds: float, read_bytes: int = 0) -> None:
+        """Adds the seconds some thread spent for a source, and the bytes it read."""
+        with self._lock:
+            times = self._sources.setdefault(source, SourceSeconds())
+            setattr(times, work, getattr(times, work) + seconds)
+            self.bytes += read_bytes
+
+    @contextmanager
+    def timed(self, source: str, work: Work) -> Iterator[None]:
+        """Adds the seconds of the enclosed block; meant for blocks of thousands of rows, never for one."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            self.spent(source, work, perf_counter() - began)
+
+    @property
+    def stall_fraction(self) -> float | None:
+        """Share of the loop's time spent waiting, 0 to 1; None before two elements were delivered."""
+        with self._lock:
+            total = self.waited_s + self.busy_s
+            return self.waited_s / total if total > 0 else None
+
+    @property
+    def sources(self) -> dict[str, SourceSeconds]:
+        """The seconds by source, as a copy."""
+        with self._lock:
+            return {name: SourceSeconds(**asdict(times)) for name, times in self._sources.items()}
+
+    def sentence(self, source_name: str) -> str:
+        """Says in one sentence what the run waited for, and what to change when it was input."""
+        share = self.stall_fraction
+        if share is None:
+            return "too few steps to tell what the run waited for"
+        if share < COMPUTE_BOUND:
+            return f"compute-bound: input waited on {_percent(share)} of the time"
+        waiting = f"{_percent(share)} of the time waiting on {source_name}{self._mostly(source_name)}"
+        if share < INPUT_BOUND:
+            return f"balanced: {waiting}"
+        return f"input-bound: {waiting}; raise engine.parallel or engine.ahead"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all counters as JSON types."""
+        sources = {name: asdict(times) for name, times in self.sources.items()}
+        with self._lock:
+            return {
+                "waited_s": self.waited_s,
+                "busy_s": self.busy_s,
+                "rows": self.rows,
+                "batches": self.batches,
+                "bytes": self.bytes,
+                "sources": sources,
+            }
+
+    def _mostly(self, source_name: str) -> str:
+        times = self.sources.get(source_name)
+        if times is None or times.read == times.decode:
+            return ""
+        return ", mostly reading" if times.read > times.decode else ", mostly decoding"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}".replace("%", " %") if share < 0.0995 else f"{share:.0%}".replace("%", " %")
