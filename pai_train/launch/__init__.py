@@ -1,0 +1,1 @@
+"""Every process we start: start timeout, logs, group kill, restart cap."""

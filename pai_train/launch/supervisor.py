@@ -1,0 +1,143 @@
+"""Starts a gang of processes, ends all of them when one fails, and starts it again from the last checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pai_train.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, Interrupted, LaunchError
+from pai_train.launch.gang import FOLDER, RANK, SIZE
+from pai_train.launch.process import Child, describe_exit, start, stop_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+logger = logging.getLogger(__name__)
+
+READY = "pai_train: ready"
+POLL_S = 0.05
+
+
+class _AttemptError(Exception):
+    """One attempt ended without success; `again` tells whether another one can help."""
+
+    def __init__(self, error: LaunchError, *, again: bool = True) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.again = again
+
+
+def run_gang(
+    commands: Sequence[Sequence[str]],
+    *,
+    logs: Path,
+    start_timeout_s: float,
+    restarts: int,
+    grace_s: float,
+    ready: str | None = READY,
+    env: Mapping[str, str] | None = None,
+    stop_requested: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Runs one process per command until all have ended with 0.
+
+    A worker that fails, or is not ready in time, ends the whole gang; the gang is then started again, up to `restarts`
+    times. Each attempt gets an empty folder for its `LocalGang`; rank, size and folder are in the environment.
+
+    Args:
+        commands: Program and arguments by rank.
+        logs: Folder of `worker-<rank>.log`; attempts append.
+        start_timeout_s: Within how many seconds all workers must be ready.
+        restarts: How often the gang is started again after a failure.
+        grace_s: Seconds between SIGTERM and SIGKILL.
+        ready: A worker is ready when a line of its output starts with this; None for at once.
+        env: The workers' environment; None for this process's.
+        stop_requested: Asked continually; true sends SIGTERM to all workers.
+        clock: Seconds, monotonic.
+        sleep: Sleeps seconds.
+
+    Raises:
+        LaunchError: A worker failed in the last attempt, with the end of its log, or refused its configuration.
+        Interrupted: A stop was requested, here or of a worker.
+    """
+    for attempt in range(restarts + 1):
+        try:
+            with tempfile.TemporaryDirectory(prefix="pai-gang-") as folder, ExitStack() as stack:
+                children = _start(commands, logs=logs, folder=Path(folder), ready=ready, env=env, stack=stack)
+                _watch(
+                    children,
+                    start_timeout_s=start_timeout_s,
+                    grace_s=grace_s,
+                    stop_requested=stop_requested,
+                    clock=clock,
+                    sleep=sleep,
+                )
+            return
+        except _AttemptError as failed:
+            if attempt == restarts or not failed.again:
+                raise failed.error from None
+            logger.warning("%s; starting all workers again (%d of %d)", failed.error.fault.what, attempt + 1, restarts)
+
+
+def _start(
+    commands: Sequence[Sequence[str]],
+    *,
+    logs: Path,
+    folder: Path,
+    ready: str | None,
+    env: Mapping[str, str] | None,
+    stack: ExitStack,
+) -> list[Child]:
+    children: list[Child] = []
+    # Whatever happens, interrupts included, nothing that was started stays.
+    stack.callback(lambda: [child.kill() for child in children])
+    base = os.environ if env is None else env
+    for rank, command in enumerate(commands):
+        worker = {**base, RANK: str(rank), SIZE: str(len(commands)), FOLDER: str(folder)}
+        children.append(start(command, log=logs / f"worker-{rank}.log", env=worker, ready=ready))
+    return children
+
+
+def _watch(
+    children: Sequence[Child],
+    *,
+    start_timeout_s: float,
+    grace_s: float,
+    stop_requested: Callable[[], bool],
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> None:
+    deadline = clock() + start_timeout_s
+    while True:
+        codes = [child.poll() for child in children]
+        if any(code not in (None, EXIT_DONE) for code in codes):
+            _end(children, codes, grace_s, clock)
+        if all(code == EXIT_DONE for code in codes):
+            return
+        if stop_requested():
+            stop_all(children, grace_s)
+            raise Interrupted("the workers were asked to stop", todo="the same command goes on")
+        late = [rank for rank, child in enumerate(children) if codes[rank] is None and not child.is_ready()]
+        if late and clock() >= deadline:
+            stop_all(children, grace_s)
+            raise _AttemptError(children[late[0]].error(f"worker {late[0]} was not ready after {start_timeout_s:g} s"))
+        sleep(POLL_S)
+
+
+def _end(children: Sequence[Child], codes: Sequence[int | None], grace_s: float, clock: Callable[[], float]) -> None:
+    rank, code = next((r, c) for r, c in enumerate(codes) if c not in (None, EXIT_DONE))
+    if code == EXIT_INTERRUPTED:
+        # The others were told of the stop by this worker and are saving; a SIGTERM now would be their second signal.
+        deadline = clock() + grace_s
+        for child in children:
+            child.end_by(deadline)
+        raise Interrupted(f"worker {rank} was asked to stop", todo="the same command goes on")
+    stop_all(children, grace_s)
+    what = f"worker {rank} of {len(children)} {describe_exit(code or 0)}"
+    raise _AttemptError(children[rank].error(what), again=code != EXIT_REFUSED)

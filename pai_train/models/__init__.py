@@ -1,0 +1,1 @@
+"""Columns to a Keras model: preprocessing inside, named small models, dotted-path loader."""

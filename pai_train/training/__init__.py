@@ -1,0 +1,1 @@
+"""TIME: the loop, devices, checkpoints, metrics, signals."""

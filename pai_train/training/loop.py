@@ -1,0 +1,116 @@
+"""The loop: superbatches in, steps done, running sums and positions out. Knows no files and no screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pai_train.training.totals import Totals, add_totals, metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from pai_train.feed.contracts import Position, Superbatch
+
+
+class Steps(Protocol):
+    """What the loop needs of a learner."""
+
+    def train(self, columns: Mapping[str, Any], rows: tuple[int, ...]) -> Totals:
+        """Runs one optimizer step per batch."""
+        ...
+
+    def evaluate(self, columns: Mapping[str, Any], rows: tuple[int, ...]) -> Totals:
+        """Measures batches and changes nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Call:
+    """Where the training stands after one call into TensorFlow.
+
+    Attributes:
+        step: Steps done since the run began.
+        epoch: The epoch these steps belong to, from 0.
+        rows: Global rows of this call.
+        running: The epoch's running sums, these steps included.
+        after: The input's position behind them.
+        ended: Whether they end the epoch.
+    """
+
+    step: int
+    epoch: int
+    rows: int
+    running: Mapping[str, float]
+    after: Position
+    ended: bool
+
+
+def train_steps(
+    learner: Steps,
+    batches: Iterable[Superbatch],
+    *,
+    step: int = 0,
+    running: Mapping[str, float] | None = None,
+    max_steps: int | None = None,
+) -> Iterator[Call]:
+    """Trains on superbatches until they or the steps end.
+
+    Args:
+        learner: Takes the steps.
+        batches: From the position on that `step` and `running` belong to.
+        step: Steps done before.
+        running: The epoch's running sums before.
+        max_steps: Stop after this many steps, counted from the run's beginning.
+    """
+    sums = dict(running or {})
+    for superbatch in batches:
+        if max_steps is not None and step >= max_steps:
+            return
+        columns, rows = _first(superbatch, None if max_steps is None else max_steps - step)
+        totals = learner.train(columns, rows)
+        step += len(rows)
+        sums = add_totals(sums, totals)
+        ended = superbatch.after.batch == 0
+        epoch = superbatch.after.epoch - (1 if ended else 0)
+        yield Call(step, epoch, sum(rows), sums, superbatch.after, ended)
+        if ended:
+            sums = {}
+
+
+def _first(superbatch: Superbatch, steps: int | None) -> tuple[Mapping[str, Any], tuple[int, ...]]:
+    rows = superbatch.rows[:steps]
+    if len(rows) == len(superbatch.rows):
+        return superbatch.columns, rows
+    count = sum(rows)
+    return {name: column[:count] for name, column in superbatch.columns.items()}, rows
+
+
+class Evaluator:
+    """Measures a model on held-out rows, as often as wanted, over one opened feed.
+
+    Args:
+        learner: The model.
+        feed: Opens an endless feed, whose epochs are the passes over the rows.
+    """
+
+    def __init__(self, learner: Steps, feed: Callable[[], AbstractContextManager[Iterator[Superbatch]]]) -> None:
+        self._learner = learner
+        self._feed = feed()
+
+    def __enter__(self) -> Evaluator:
+        self._batches = self._feed.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._feed.__exit__(*exc)
+
+    def measure(self) -> dict[str, float]:
+        """Returns loss and metrics over all rows; {} when there are none."""
+        running: dict[str, float] = {}
+        for superbatch in self._batches:
+            running = add_totals(running, self._learner.evaluate(superbatch.columns, superbatch.rows))
+            if superbatch.after.batch == 0:
+                break
+        return metrics(running)

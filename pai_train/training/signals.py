@@ -1,0 +1,64 @@
+"""Stop requests: the first SIGTERM or SIGINT asks the loop to save and end, the second ends the process at once."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+logger = logging.getLogger(__name__)
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopSignals:
+    """Context manager that turns stop signals into a flag.
+
+    Python runs handlers only in the main thread, between two bytecodes: a loop blocked inside TensorFlow sees the flag
+    when that call returns. In any other thread nothing is installed, and a warning says so.
+
+    Attributes:
+        active: Whether the handlers are installed.
+        signal: The first stop signal that came, or None.
+    """
+
+    def __init__(self, numbers: Sequence[signal.Signals] = STOPPING) -> None:
+        self.active = False
+        self.signal: signal.Signals | None = None
+        self._numbers = tuple(numbers)
+        self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether a stop has been asked for."""
+        return self.signal is not None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is not threading.main_thread():
+            logger.warning(
+                "Stop signals are not caught: handlers can only be set in the main thread;"
+                " a SIGTERM ends this run without a last checkpoint."
+            )
+            return self
+        for number in self._numbers:
+            self._previous[number] = signal.signal(number, self._handle)
+        self.active = True
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._previous.items():
+            # None stands for a handler that was not set from Python and cannot be put back by it.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._previous.clear()
+        self.active = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.signal = signal.Signals(number)

@@ -1,0 +1,120 @@
+"""Every variable by its name: to and from TensorFlow's checkpoint format, strictly, and their common hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from pai_train.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+FILES = "variables"
+ROOT = "by_name"
+SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+SHOWN = 20
+
+
+def write_variables(variables: Mapping[str, Any], folder: Path) -> None:
+    """Writes all variables into a folder, as a checkpoint that `tf.train.load_checkpoint` reads too.
+
+    Args:
+        variables: tf.Variable by name, of any shape and dtype; mirrored ones are written once.
+        folder: Created when absent.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _checkpoint(variables).write(str(folder / FILES))
+
+
+def read_variables(variables: Mapping[str, Any], folder: Path) -> None:
+    """Assigns to every variable what `write_variables` wrote, whatever the number of replicas was then.
+
+    Raises:
+        CheckpointError: Names, shapes or dtypes differ, which lists them and leaves all variables as they were; or the
+            files cannot be read.
+    """
+    import tensorflow as tf
+
+    try:
+        stored = _stored(tf.train.load_checkpoint(str(folder / FILES)))
+    except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
+        raise _unreadable(folder, error) from error
+    differences = _differences(stored, {name: _kind(variable) for name, variable in variables.items()})
+    if differences:
+        more = len(differences) - SHOWN
+        raise CheckpointError(
+            "the checkpoint does not fit the model",
+            where=str(folder),
+            got="; ".join(differences[:SHOWN]) + (f"; and {more} more" if more > 0 else ""),
+            wanted="the same variables with the same shapes and dtypes",
+            todo="undo the change of the model or optimizer, or start anew with train.resume=never",
+        )
+    try:
+        _checkpoint(variables).read(str(folder / FILES)).assert_consumed()
+    except (tf.errors.OpError, LookupError, RuntimeError, ValueError, AssertionError) as error:
+        raise _unreadable(folder, error) from error
+
+
+def weights_sha256(variables: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 over all variables: names in order, dtypes, shapes and little-endian bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(variables):
+        value = variables[name].numpy()
+        digest.update(json.dumps([name, *_kind(variables[name])]).encode())
+        digest.update(value.astype(value.dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.hexdigest()
+
+
+def _checkpoint(variables: Mapping[str, Any]) -> Any:
+    import tensorflow as tf
+
+    return tf.train.Checkpoint(**{ROOT: dict(variables)})
+
+
+def _kind(variable: Any) -> tuple[str, list[int]]:
+    return variable.dtype.name, variable.shape.as_list()
+
+
+def _stored(reader: Any) -> dict[str, tuple[str, list[int]]]:
+    dtypes = reader.get_variable_to_dtype_map()
+    return {
+        _unescape(key.removeprefix(f"{ROOT}/").removesuffix(SUFFIX)): (dtypes[key].name, list(shape))
+        for key, shape in reader.get_variable_to_shape_map().items()
+        if key.startswith(f"{ROOT}/") and key.endswith(SUFFIX)
+    }
+
+
+def _unescape(key: str) -> str:
+    # TensorFlow writes a name's '/' as '.S' and its '.' as '..'.
+    return re.sub(r"\.([.S])", lambda match: "/" if match[1] == "S" else ".", key)
+
+
+def _differences(
+    stored: Mapping[str, tuple[str, Sequence[int]]], wanted: Mapping[str, tuple[str, Sequence[int]]]
+) -> list[str]:
+    missing = [f"missing in the checkpoint: {name}" for name in sorted(wanted.keys() - stored.keys())]
+    superfluous = [f"not in the model: {name}" for name in sorted(stored.keys() - wanted.keys())]
+    changed = [
+        f"{name} is {_show(stored[name])}, the model wants {_show(wanted[name])}"
+        for name in sorted(stored.keys() & wanted.keys())
+        if stored[name] != wanted[name]
+    ]
+    return missing + superfluous + changed
+
+
+def _show(kind: tuple[str, Sequence[int]]) -> str:
+    dtype, shape = kind
+    return f"{dtype}[{','.join(map(str, shape))}]"
+
+
+def _unreadable(folder: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        "the checkpoint's variables cannot be read",
+        where=str(folder),
+        got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+        todo="the files are not as they were written; go on from an earlier checkpoint",
+    )

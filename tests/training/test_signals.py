@@ -1,0 +1,92 @@
+"""Stop signals, sent for real to real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pai_train.training.signals import StopSignals
+
+CODE = str(Path(__file__).parents[2])
+LOOP = """
+import time
+from pai_train.training.signals import StopSignals
+with StopSignals() as stop:
+    print("ready", flush=True)
+    while not stop.requested:
+        time.sleep(0.01)
+    print("saving", stop.signal.name, flush=True)
+    {saving}
+print("saved", flush=True)
+raise SystemExit(75)
+"""
+
+
+def process(code: str) -> subprocess.Popen[str]:
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=CODE)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_lets_the_loop_save(number):
+    with process(LOOP.format(saving="time.sleep(0.1)")) as child:
+        os.kill(child.pid, number)
+        out, _ = child.communicate(timeout=20)
+    assert out == f"saving {number.name}\nsaved\n"
+    assert child.returncode == 75
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_the_second_signal_ends_at_once(second):
+    with process(LOOP.format(saving="time.sleep(600)")) as child:
+        os.kill(child.pid, signal.SIGTERM)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "saving SIGTERM\n"
+        os.kill(child.pid, second)
+        out, _ = child.communicate(timeout=20)
+    assert out == ""
+    assert child.returncode == -second
+
+
+def test_handlers_are_put_back():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    stop = StopSignals()
+    with suppress(KeyError), stop:
+        assert stop.active
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] != before
+        raise KeyError
+    assert not stop.active
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_nothing_is_requested_without_a_signal():
+    with StopSignals() as stop:
+        assert not stop.requested
+        assert stop.signal is None
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.requested
+        assert stop.signal is signal.SIGTERM
+
+
+def test_another_thread_is_told_that_nothing_is_caught(caplog):
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def run() -> None:
+        with StopSignals() as stop:
+            seen.append((stop.active, stop.requested, signal.getsignal(signal.SIGTERM) is before))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [(False, False, True)]
+    assert "main thread" in caplog.text
