@@ -1,0 +1,36 @@
+"""Declarative training on data that lives in object stores and warehouse tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pai_train.composed import Composed, compose
+    from pai_train.experiment.record import Record
+    from pai_train.spec.config import JobConfig
+
+__all__ = ["__version__", "compose", "run"]
+
+__version__ = "0.1.0"
+
+
+def run(job: Composed | JobConfig) -> Record:
+    """Runs what `compose` gave, or a configuration made in Python, and returns the run's record.
+
+    Raises:
+        Refused: The configuration has faults.
+        PaiTrainError: The run failed.
+    """
+    from pai_train import resolver
+    from pai_train.composed import of_config
+    from pai_train.spec.config import JobConfig
+
+    return resolver.run(of_config(job) if isinstance(job, JobConfig) else job)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "compose":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pai_train.composed import compose
+
+    return compose

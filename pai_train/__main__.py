@@ -1,0 +1,135 @@
+"""The command line: argv to Hydra's own app for help and listings, else to a checked job and its run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from pai_train import __version__, recipes
+from pai_train.errors import EXIT_DONE, EXIT_REFUSED, Fault, PaiTrainError, Refused, did_you_mean
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Sequence
+    from typing import Any
+
+EXIT_KEYBOARD = 130
+
+_PROGRAM = "python -m pai_train"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line, `sys.argv` when none is given, and returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except PaiTrainError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return EXIT_KEYBOARD
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if "--version" in arguments:
+        from hydra import __version__ as hydra_version
+
+        sys.stdout.write(f"pai_train {__version__}, Hydra {hydra_version}\n")
+        return EXIT_DONE
+    options = _parse(arguments)
+    if options.help or options.hydra_help or options.cfg or options.info or options.shell_completion:
+        return _show(arguments)
+    _refuse_unserved(options)
+    return _run(options)
+
+
+def _parse(arguments: list[str]) -> Namespace:
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+
+    def refuse(message: str) -> NoReturn:
+        given = message.rpartition(": ")[2].split()[0]
+        known = did_you_mean(given.split("=")[0], flags) if message.startswith("unrecognized") else None
+        raise Refused([Fault(message, where="command line", todo=known or f"{_PROGRAM} --help lists what there is")])
+
+    parser.error = refuse  # type: ignore[method-assign]
+    return parser.parse_args(arguments)
+
+
+def _refuse_unserved(options: Namespace) -> None:
+    faults = []
+    if options.multirun:
+        faults.append(
+            Fault(
+                "several runs in one command are not served",
+                where="command line --multirun",
+                todo="run one job per command",
+            )
+        )
+    if options.resolve or options.package:
+        flag = "--resolve" if options.resolve else "--package"
+        faults.append(Fault("goes with --cfg", where=f"command line {flag}", todo=f"--cfg job {flag}"))
+    if options.config_path or options.config_name:
+        flag = "--config-path" if options.config_path else "--config-name"
+        faults.append(
+            Fault(
+                "the keys and their defaults are not exchanged",
+                where=f"command line {flag}",
+                todo="put recipes into ./recipes, or groups into a folder given by --config-dir",
+            )
+        )
+    if options.experimental_rerun:
+        faults.append(Fault("is not served", where="command line --experimental-rerun"))
+    if faults:
+        raise Refused(faults)
+
+
+def _show(arguments: list[str]) -> int:
+    """Lets Hydra's own app print what was asked for; it runs no job."""
+    from hydra import main as hydra_main
+    from hydra.errors import HydraException
+
+    recipes.install()
+    app = hydra_main(config_path=str(recipes.folder("conf")), config_name="config", version_base="1.3")(_no_job)
+    given, sys.argv = sys.argv, [sys.argv[0], *arguments]
+    try:
+        app()
+    except SystemExit as finished:
+        return EXIT_REFUSED if finished.code else EXIT_DONE
+    except (HydraException, ValueError) as error:
+        raise Refused([Fault(str(error))]) from error
+    finally:
+        sys.argv = given
+    return EXIT_DONE
+
+
+def _no_job(config: Any) -> None:
+    """Is what Hydra's app would run; the command line reaches `_run` instead."""
+
+
+def _run(options: Namespace) -> int:
+    from pai_train.composed import compose
+
+    overrides = list(options.overrides)
+    if options.config_dir is not None:
+        folder = Path(options.config_dir).absolute()
+        if not folder.is_dir():
+            raise Refused([Fault("there is no such folder", where=f"command line --config-dir {options.config_dir}")])
+        overrides.append(f"hydra.searchpath=['file://{folder}']")
+    composed = compose(None, overrides, word="command line")
+    for name in composed.recipe.split("+") if composed.recipe is not None else ():
+        for path in recipes.hidden(name):
+            sys.stderr.write(f"recipe {name}: {composed.recipe_file} hides {path}\n")
+
+    from pai_train import resolver
+
+    resolver.run(composed)
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

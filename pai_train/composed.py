@@ -1,0 +1,246 @@
+"""From a recipe's name and overrides to a checked configuration, or to every fault at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pai_train import overrides as asked_for
+from pai_train import recipes
+from pai_train.errors import Fault, Refused, did_you_mean
+from pai_train.plain import environment_kept, plain
+from pai_train.provenance import Origins, layers, line_of_default, locate
+from pai_train.spec.judge import judge, remove
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from hydra.core.config_loader import ConfigLoader
+    from omegaconf import DictConfig
+
+    from pai_train.spec.config import JobConfig
+
+PRIMARY = "config"
+
+# What may change between two starts of one run without changing what it computes.
+_NOT_HASHED = ("gpus", "on_missing_gpu", "train.resume", "engine.parallel", "engine.ahead")
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A configuration that has passed every check.
+
+    Attributes:
+        config: The keys' values, environment variables read.
+        recipe: The recipe's name; stacked recipes are joined by `+`; None without one.
+        recipe_file: Its file; of stacked recipes, the first.
+        overrides: The overrides, as a command line that composes the same.
+        tree: The composed keys and values; what comes from `${oc.env:NAME}` stays that text.
+        yaml: The tree as YAML.
+        config_hash: SHA-256 over what decides the result, in hex.
+        run_dir: Folder of this start, relative to the working folder; it is not there yet.
+        verbose: Value of hydra.verbose: a bool, a logger's name, or several.
+        place: Says which file and line, or which override, set a dotted key.
+    """
+
+    config: JobConfig
+    recipe: str | None
+    recipe_file: str | None
+    overrides: tuple[str, ...]
+    tree: dict[str, Any]
+    yaml: str
+    config_hash: str
+    run_dir: str
+    verbose: bool | str | tuple[str, ...] = False
+    place: Callable[[str], str] = field(default=str, repr=False, compare=False)
+
+
+def compose(recipe: str | None = None, overrides: Sequence[str] = (), *, word: str = "override") -> Composed:
+    """Composes and checks; touches nothing.
+
+    Args:
+        recipe: A recipe's name, such as `iris`; None when the overrides give one, or all keys.
+        overrides: Overrides as on the command line, such as `gpus=2`.
+        word: What an override is called in faults.
+
+    Raises:
+        Refused: Anything is wrong with it; holds every fault.
+    """
+    texts = (*(() if recipe is None else (f"+{recipes.GROUP}={recipe}",)), *overrides)
+    with _hydra() as loader:
+        asked = asked_for.sort(texts, loader, word)
+        config, lost = _load(loader, asked, word)
+        asked.faults += [fault for one in asked.values if (fault := asked_for.apply(one, config, word)) is not None]
+        hydra, keys = config.hydra, OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        tree, unset = plain(keys)
+        with environment_kept():
+            shown, _ = plain(keys)
+        origins = Origins(lambda: layers(config, loader, asked.hydra), asked.values, word)
+        job, faults = judge(tree, shown, unset, complete=not lost)
+        if job is None or faults or asked.faults:
+            raise Refused([*asked.faults, *(_placed(fault, origins, asked) for fault in faults)])
+        return Composed(
+            config=job,
+            recipe="+".join(asked.recipes) or None,
+            recipe_file=_file(config, asked.recipes),
+            overrides=texts,
+            tree=shown,
+            yaml=_yaml(shown),
+            config_hash=config_hash(job),
+            run_dir=_run_dir(hydra),
+            verbose=_verbose(hydra.verbose),
+            place=origins.place,
+        )
+
+
+def of_config(config: JobConfig) -> Composed:
+    """Checks a configuration that was made in Python.
+
+    Raises:
+        Refused: Anything is wrong with it; holds every fault.
+    """
+    tree = dataclasses.asdict(config)
+    job, faults = judge(tree)
+    if job is None or faults:
+        raise Refused(faults)
+    with _hydra() as loader:
+        run_dir = loader.load_configuration(PRIMARY, [], RunMode.RUN, from_shell=False).hydra.run.dir
+    return Composed(
+        config=job,
+        recipe=None,
+        recipe_file=None,
+        overrides=(),
+        tree=tree,
+        yaml=_yaml(tree),
+        config_hash=config_hash(job),
+        run_dir=str(run_dir),
+    )
+
+
+def config_hash(config: JobConfig) -> str:
+    """Returns a hash of what decides the result: not of devices, of resuming or of speed."""
+    tree = dataclasses.asdict(config)
+    for key in _NOT_HASHED:
+        remove(tree, key)
+    return hashlib.sha256(json.dumps(_ordered(tree), sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def _hydra() -> Iterator[ConfigLoader]:
+    """Lends a config loader, and gives Hydra's one global instance back to whoever has it."""
+    recipes.install()
+    previous = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(recipes.folder("conf")), job_name="pai_train", version_base="1.3"):
+            yield GlobalHydra.instance().config_loader()
+    finally:
+        GlobalHydra.instance().clear()
+        if previous is not None:
+            GlobalHydra.instance().initialize(previous)
+
+
+def _load(loader: ConfigLoader, asked: asked_for.Overrides, word: str) -> tuple[DictConfig, bool]:
+    """Lets Hydra compose; what it refuses becomes a fault and is left out, so that the rest is checked too.
+
+    Returns:
+        The configuration, and whether an option was left out.
+    """
+    lost = bool(asked.faults) and asked.recipe_given and not any(_is_recipe(text) for text in asked.hydra)
+    while True:
+        try:
+            config = loader.load_configuration(PRIMARY, asked.hydra, RunMode.RUN, from_shell=False)
+        except (HydraException, OmegaConfBaseException, ValueError, RecursionError) as error:
+            if not asked.hydra:
+                raise
+            blamed = _blamed(error, asked.hydra)
+            asked.faults.append(_refusal(error, blamed, word))
+            asked.hydra.remove(blamed)
+            lost = True
+        else:
+            OmegaConf.set_struct(config, False)
+            return config, lost
+
+
+def _is_recipe(text: str) -> bool:
+    return text.lstrip("+").startswith(f"{recipes.GROUP}=")
+
+
+def _blamed(error: Exception, given: Sequence[str]) -> str:
+    """Returns the override that an error is about: one it names, else the recipe, else the last."""
+    named = [text for text in given if not _is_recipe(text) and text.lstrip("+~").split("=")[0] in str(error)]
+    chosen = [text for text in given if _is_recipe(text)]
+    return [*given, *chosen, *named][-1] if not isinstance(error, recipes.RecipeError) else [*given, *chosen][-1]
+
+
+def _refusal(error: Exception, blamed: str, word: str) -> Fault:
+    if isinstance(error, recipes.RecipeError):
+        return Fault(error.message, where=error.place)
+    where = f"{word} {blamed}"
+    files = _recipe_files(blamed)
+    if isinstance(error, RecursionError):
+        return Fault("a recipe extends itself", where=recipes.shown(files[0]) if files else where)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        options = error.options or [name for name, _, _ in recipes.listing() if group == recipes.GROUP]
+        for path in files:
+            line = line_of_default(path.read_text(encoding="utf-8-sig"), error.missing_cfg_file)
+            where = where if line is None else f"{recipes.shown(path)}:{line} defaults"
+        return Fault(f"there is no {group} {name!r}", where=where, todo=did_you_mean(name, options))
+    lines = [line.strip() for line in (str(error) or str(error.__cause__)).splitlines()]
+    told = [line for line in lines if line and not line.startswith(("full_key:", "object_type="))]
+    return Fault(" ".join(told), where=recipes.shown(files[0]) if files else where)
+
+
+def _recipe_files(blamed: str) -> list[Any]:
+    names = blamed.partition("=")[2].strip("[]").split(",") if _is_recipe(blamed) else []
+    return [path for name, _, path in recipes.listing() if name in names]
+
+
+def _ordered(value: Any) -> Any:
+    """Writes `columns` as pairs: their order is that of the file's fields; the order of other keys means nothing."""
+    if isinstance(value, list):
+        return [_ordered(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: list(item.items()) if name == "columns" else _ordered(item) for name, item in value.items()}
+
+
+def _placed(fault: Fault, origins: Origins, asked: asked_for.Overrides) -> Fault:
+    key = str(fault.where)
+    if key == "inputs" and not asked.recipe_given:
+        todo = f"name a recipe, such as +{recipes.GROUP}=iris; python -m pai_train --help lists them"
+        fault = replace(fault, wanted="a recipe, or rows to read", todo=todo)
+    return replace(fault, where=origins.place(key))
+
+
+def _file(config: DictConfig, names: Sequence[str]) -> str | None:
+    path = locate(config, f"{recipes.GROUP}/{names[0]}") if names else None
+    return None if path is None else str(path)
+
+
+def _run_dir(hydra: DictConfig) -> str:
+    try:
+        return str(hydra.run.dir)
+    except OmegaConfBaseException as error:
+        raise Refused([Fault(f"cannot be resolved: {str(error).splitlines()[0]}", where="hydra.run.dir")]) from None
+
+
+def _verbose(value: Any) -> bool | str | tuple[str, ...]:
+    return value if isinstance(value, bool | str) else tuple(map(str, value))
+
+
+def _yaml(tree: dict[str, Any]) -> str:
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=float("inf"))

@@ -1,0 +1,80 @@
+"""The line that runs a run again: quoted for a POSIX shell around Hydra's override grammar."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_BARE = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
+_RESERVED = re.compile(r"true|false|null|inf|nan", re.IGNORECASE)
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_BEFORE_QUOTE = re.compile(r'(\\*)("|\Z)')
+
+
+def reproduce_line(
+    cwd: Path | str,
+    overrides: Sequence[str],
+    *,
+    snapshots: Mapping[str, str] | None = None,
+    fresh: Mapping[str, Any] | None = None,
+) -> str:
+    """Returns a shell line that repeats a run on the same data, touching neither its checkpoints nor its outputs.
+
+    Args:
+        cwd: The folder the run was started in.
+        overrides: What followed `python -m pai_train`, in Hydra's grammar as the user wrote it: `+recipe=iris`.
+        snapshots: Snapshot id by input name.
+        fresh: Values to set instead of the run's own, by full key: `checkpointDir`, `outputs.predictions.table`.
+
+    Raises:
+        ValueError: A value cannot be written in Hydra's grammar.
+    """
+    # An input's snapshot is no key of the composed recipe unless the recipe names it, which Hydra's ++ allows for.
+    pinned = {f"++inputs.{name}.snapshot": identity for name, identity in (snapshots or {}).items()}
+    replaced = {"train.resume": "never"} | pinned | dict(fresh or {})
+    names = {_name(key) for key in replaced}
+    kept = [text for text in overrides if _name(text.partition("=")[0]) not in names]
+    words = [*kept, *(f"{key}={hydra_value(value)}" for key, value in replaced.items())]
+    return f"cd {shlex.quote(str(cwd))} && python -m pai_train {shlex.join(words)}"
+
+
+def hydra_value(value: Any) -> str:
+    """Writes a value so that Hydra's override parser reads it back; interpolations stay interpolations.
+
+    Raises:
+        ValueError: A value or a key of a dict has no form in the grammar.
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return value if _BARE.fullmatch(value) and not _RESERVED.fullmatch(value) else _quoted(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{_dict_key(key)}:{hydra_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(hydra_value(item) for item in value) + "]"
+    raise ValueError(f"Hydra's override grammar has no form for a value of type {type(value).__name__}")
+
+
+def _quoted(text: str) -> str:
+    """Doubles the backslashes in front of a quote, where alone the grammar gives them a meaning."""
+    escaped = _BEFORE_QUOTE.sub(lambda found: found[1] * 2 + ('\\"' if found[2] else ""), text)
+    return f'"{escaped}"'
+
+
+def _dict_key(key: Any) -> str:
+    if isinstance(key, str) and _KEY.fullmatch(key) and not _RESERVED.fullmatch(key):
+        return key
+    raise ValueError(f"Hydra's override grammar has no form for the key {key!r} inside a value")
+
+
+def _name(key: str) -> str:
+    return key.lstrip("+~")

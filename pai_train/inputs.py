@@ -1,0 +1,325 @@
+"""An input of a recipe: what is there, checked read-only, and how it is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pai_train.errors import Fault, PaiTrainError, did_you_mean
+from pai_train.job import JobInput, LabelPlan, Sample
+from pai_train.samples import file_sample, table_sample
+from pai_train.spec.address import parse_table
+from pai_train.spec.config import InputConfig, LabelConfig
+from pai_train.spec.table import Column
+from pai_train.spec.types import MaxComputeType, parse_type
+from pai_train.storage import ObjectInfo, Store, basename, display, is_glob, join, open_store, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from pai_train.spec.contracts import Source
+    from pai_train.tables.contracts import TableInfo, Tables
+
+CLASS_TYPES = ("STRING", "VARCHAR", "CHAR", "BIGINT", "INT", "SMALLINT", "TINYINT", "BOOLEAN")
+NUMBER_TYPES = ("DOUBLE", "FLOAT", "BIGINT", "INT", "SMALLINT", "TINYINT")
+FEATURE_TYPES = (*CLASS_TYPES, "DOUBLE", "FLOAT")
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """What inputs and outputs are looked up in.
+
+    Attributes:
+        root: storage.root.
+        tables: The table store.
+        project: Project of a bare table name.
+        tables_local: Whether the table store lies on this machine.
+        samples: Folders to look for samples in, in order.
+    """
+
+    root: str
+    tables: Tables
+    project: str
+    tables_local: bool
+    samples: Sequence[Path]
+
+
+def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None, list[Fault]]:
+    """Finds an input's data and checks headers and schemas; writes nothing.
+
+    Returns:
+        The input, None when it cannot be used, and all faults with their keys in `where`.
+    """
+    key = f"inputs.{name}"
+    found, faults = (_table if config.table else _files)(key, config, rooms)
+    if found is None:
+        return None, faults
+    types = found.columns
+    if config.table:
+        config = _lower(config)
+    label, label_faults = _label(key, config, types)
+    faults += label_faults
+    features, feature_faults = _features(key, config, types, label)
+    faults += feature_faults
+    if faults:
+        return None, faults
+    return (
+        JobInput(
+            name=name,
+            address=found.address,
+            table=found.table,
+            columns=types,
+            features=tuple(features),
+            label=label,
+            defaults=_defaults(config, list(types)),
+            split=(config.split.test, config.split.seed) if config.split else None,
+            shuffle=config.shuffle,
+            snapshot=config.snapshot,
+            sample=found.sample,
+            open=found.open,
+        ),
+        [],
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    address: str
+    columns: Mapping[str, MaxComputeType]
+    sample: Sample | None
+    open: Callable[[str | None], Source]
+    table: tuple[str, str] | None = None
+
+
+def _lower(config: InputConfig) -> InputConfig:
+    """Writes column names as tables have them: without regard to case."""
+    label = config.label
+    if isinstance(label, LabelConfig):
+        label = replace(label, column=label.column.lower())
+    elif label is not None:
+        label = label.lower()
+    defaults = config.record_defaults
+    if isinstance(defaults, dict):
+        defaults = {name.lower(): value for name, value in defaults.items()}
+    features = None if config.features is None else [name.lower() for name in config.features]
+    return replace(config, label=label, record_defaults=defaults, features=features)
+
+
+def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, list[Fault]]:
+    ref = parse_table(config.table or "", rooms.project)
+    declared = tuple(Column(name, parse_type(text)) for name, text in config.columns.items())
+    try:
+        info = rooms.tables.describe(ref)
+    except PaiTrainError as error:
+        return None, [_at(error.fault, f"{key}.table")]
+
+    def open_table(snapshot: str | None) -> Source:
+        return rooms.tables.source(ref, snapshot or config.snapshot)
+
+    # An empty table of that name is what a start leaves that was killed between creating and filling it.
+    if info is None or _empty(info):
+        sample = _sample(config, f"{ref.name}.csv", rooms.tables_local, rooms)
+        if sample is not None and declared:
+            place = table_sample(sample, rooms.tables, ref, declared)
+            return _Found(str(ref), _types(declared), place, open_table, (ref.project, ref.name)), []
+    if info is None:
+        known = rooms.tables.names(ref.project)
+        return None, [
+            Fault(
+                "there is no such table",
+                f"{key}.table",
+                got=str(ref),
+                todo=did_you_mean(ref.name, known) or _no_sample(config, f"{ref.name}.csv"),
+            )
+        ]
+    present = {column.name: column for column in (*info.columns, *info.partitions)}
+    faults = [
+        Fault(
+            f"table {ref} has no column {column.name!r}",
+            f"{key}.columns.{column.name}",
+            wanted=", ".join(f"{c.name} {c.type}" for c in present.values()),
+            todo=did_you_mean(column.name, present),
+        )
+        for column in declared
+        if column.name not in present
+    ]
+    faults += [
+        Fault(
+            f"column {column.name!r} of table {ref} has another type",
+            f"{key}.columns.{column.name}",
+            got=str(column.type),
+            wanted=str(present[column.name].type),
+        )
+        for column in declared
+        if column.name in present and present[column.name].type != column.type
+    ]
+    if _empty(info):
+        faults.append(Fault("the table holds no rows", f"{key}.table", got=str(ref), todo="fill it, or name another"))
+    if faults:
+        return None, faults
+    columns = _types(declared or present.values())
+    return _Found(str(ref), columns, None, open_table, (ref.project, ref.name)), []
+
+
+def _empty(info: TableInfo) -> bool:
+    return info.snapshot is None or info.snapshot.rows == 0
+
+
+def _types(columns: Iterable[Column]) -> dict[str, MaxComputeType]:
+    return {column.name: column.type for column in columns}
+
+
+def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, list[Fault]]:
+    from pai_train.feed.csv import CsvSource
+    from pai_train.feed.csv import look as look_at_csv
+    from pai_train.tables.arrow import arrow_type
+
+    names = [config.oss] if isinstance(config.oss, str) else list(config.oss or [])
+    columns = {name: parse_type(text) for name, text in config.columns.items()}
+    faults: list[Fault] = []
+    try:
+        types = {name: arrow_type(Column(name, kind)) for name, kind in columns.items()}
+        urls = [resolve(rooms.root, name) for name in names]
+        stores = [open_store(url) for url in urls]
+    except PaiTrainError as error:
+        return None, [_at(error.fault, f"{key}.oss")]
+    store = stores[0]
+    if any(other is not store for other in stores):
+        return None, [Fault("the objects of one input lie on different stores", f"{key}.oss", got=", ".join(names))]
+
+    def objects() -> list[ObjectInfo]:
+        return [info for url in urls for info in (store.glob(url) if is_glob(url) else [_there(store, url)])]
+
+    def open_files(_: str | None) -> Source:
+        return CsvSource(objects(), types, store=store, header=config.header, delimiter=config.delimiter)
+
+    sample = None
+    present: list[ObjectInfo] = []
+    for url in urls:
+        try:
+            infos = store.glob(url)
+        except PaiTrainError as error:
+            faults.append(_at(error.fault, f"{key}.oss"))
+            continue
+        present += infos
+        if infos:
+            continue
+        path = _sample(config, basename(url), store.is_local, rooms) if len(urls) == 1 and not is_glob(url) else None
+        if path is None:
+            faults.append(_missing(key, url, store, config))
+        else:
+            sample = file_sample(path, store, url)
+            present.append(_local(path))
+    if present and not faults:
+        where = open_store(present[0].url)
+        faults += look_at_csv(where, present, types, config.header, config.delimiter)
+        if not sum(info.size for info in present):
+            faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
+    address = ", ".join(display(url) for url in urls)
+    return (None if faults else _Found(address, columns, sample, open_files)), faults
+
+
+def _there(store: Store, url: str) -> ObjectInfo:
+    info = store.info(url)
+    if info is None:
+        raise PaiTrainError("the object is gone since it was checked", where=display(url), todo="start again")
+    return info
+
+
+def _local(path: Path) -> ObjectInfo:
+    url = resolve("/", str(path.resolve()))
+    return _there(open_store(url), url)
+
+
+def _missing(key: str, url: str, store: Store, config: InputConfig) -> Fault:
+    if is_glob(url):
+        return Fault("nothing matches the pattern", f"{key}.oss", got=display(url), wanted="at least one object")
+    folder = url[: -len(basename(url))].rstrip("/")
+    beside = [basename(info.url) for info in store.glob(join(folder, "*"))]
+    hint = did_you_mean(basename(url), beside) or _no_sample(config, basename(url))
+    return Fault("there is no such object", f"{key}.oss", got=display(url), todo=hint)
+
+
+def _sample(config: InputConfig, name: str, local: bool, rooms: Rooms) -> Path | None:
+    """Returns the sample's file, only where its name is the one that is missing."""
+    if config.sample is None or config.sample != name or not local:
+        return None
+    return next((folder / name for folder in rooms.samples if (folder / name).is_file()), None)
+
+
+def _no_sample(config: InputConfig, name: str) -> str | None:
+    if config.sample is None or config.sample == name:
+        return None
+    return f"the sample {config.sample!r} only stands in for an input of its own name"
+
+
+def _label(key: str, config: InputConfig, types: Mapping[str, MaxComputeType]) -> tuple[LabelPlan | None, list[Fault]]:
+    if config.label is None:
+        return None, []
+    label = LabelConfig(column=config.label) if isinstance(config.label, str) else config.label
+    key = f"{key}.label"
+    if label.column not in types:
+        return None, [
+            Fault("no column has the label's name", key, got=label.column, todo=did_you_mean(label.column, types))
+        ]
+    kind = _kind(types[label.column])
+    task = label.task
+    if task == "auto":
+        task = "classification" if kind in CLASS_TYPES else "regression"
+    wanted = CLASS_TYPES if task == "classification" else NUMBER_TYPES
+    if kind not in wanted:
+        return None, [
+            Fault(
+                f"the label's type does not go with {task}",
+                key,
+                got=f"{label.column} {types[label.column]}",
+                wanted=f"a column of type {', '.join(wanted)}",
+                todo="name another column, or give label.task",
+            )
+        ]
+    return LabelPlan(label.column, task, tuple(label.classes) if label.classes else None), []
+
+
+def _features(
+    key: str, config: InputConfig, types: Mapping[str, MaxComputeType], label: LabelPlan | None
+) -> tuple[list[str], list[Fault]]:
+    names = config.features
+    if names is None:
+        names = [name for name in types if label is None or name != label.column]
+    faults = [
+        Fault("no column has a feature's name", f"{key}.features", got=name, todo=did_you_mean(name, types))
+        for name in names
+        if name not in types
+    ]
+    faults += [
+        Fault(
+            f"column {name!r} cannot be a feature",
+            f"{key}.features",
+            got=str(types[name]),
+            wanted=", ".join(FEATURE_TYPES),
+            todo="list the columns the model sees in features",
+        )
+        for name in names
+        if name in types and _kind(types[name]) not in FEATURE_TYPES
+    ]
+    if not names:
+        faults.append(Fault("the input has no feature columns", f"{key}.features", todo="name at least one"))
+    return names, faults
+
+
+def _kind(declared: MaxComputeType) -> str:
+    return str(declared).partition("(")[0].partition("<")[0]
+
+
+def _defaults(config: InputConfig, names: Sequence[str]) -> dict[str, Any]:
+    defaults = config.record_defaults
+    if defaults is None:
+        return {}
+    return dict(defaults) if isinstance(defaults, dict) else dict(zip(names, defaults, strict=True))
+
+
+def _at(fault: Fault, key: str) -> Fault:
+    """Puts the key in front of a fault that names only the data."""
+    what = f"{fault.where}: {fault.what}" if fault.where else fault.what
+    return Fault(what, key, fault.got, fault.wanted, fault.todo)

@@ -1,0 +1,135 @@
+"""A job: what the resolver made of a recipe, as plain values and openers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pai_train.spec.config import EngineConfig, TrainConfig
+    from pai_train.spec.contracts import Source, WriteSession
+    from pai_train.spec.types import MaxComputeType
+    from pai_train.training.devices import Devices
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """The column to learn, its task, and its classes where the recipe names them."""
+
+    column: str
+    task: Literal["classification", "regression"]
+    classes: tuple[Any, ...] | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample that stands in for a missing input.
+
+    Attributes:
+        path: The file it comes from, for people.
+        target: Where it goes, for people.
+        place: Puts it there.
+    """
+
+    path: str
+    target: str
+    place: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class JobInput:
+    """An input that was found and checked.
+
+    Attributes:
+        name: Its name in the recipe.
+        address: What it is, for people.
+        table: Project and name, of a table.
+        columns: Its columns with declared types, in order.
+        features: The columns the model sees.
+        label: What is learned of it.
+        defaults: Values that stand for null.
+        split: Share and seed of the held-out rows.
+        shuffle: Order of its rows in training.
+        snapshot: The snapshot it must have.
+        sample: What is put in its place first, because it is missing.
+        open: Opens it, at a snapshot id where one is given.
+    """
+
+    name: str
+    address: str
+    table: tuple[str, str] | None
+    columns: Mapping[str, MaxComputeType]
+    features: tuple[str, ...]
+    label: LabelPlan | None
+    defaults: Mapping[str, Any]
+    split: tuple[float, int] | None
+    shuffle: Literal["none", "block"]
+    snapshot: str | None
+    sample: Sample | None
+    open: Callable[[str | None], Source]
+
+
+@dataclass(frozen=True)
+class JobOutput:
+    """An output that was found and checked.
+
+    Attributes:
+        name: Its name in the recipe.
+        address: What it is, for people.
+        input: Name of the input whose rows are predicted.
+        mapping: (output column, input column or $prediction or $probability), in order.
+        create: Creates it where it is absent; tells whether it did.
+        write: Opens the write that a token names.
+    """
+
+    name: str
+    address: str
+    input: str
+    mapping: tuple[tuple[str, str], ...]
+    create: Callable[[], bool]
+    write: Callable[[str], WriteSession]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that may begin: everything was checked, nothing is written yet.
+
+    Attributes:
+        recipe: The recipe's name.
+        recipe_file: The file it was read from.
+        overrides: The command's overrides.
+        argv: The command.
+        config_hash: Identity of the configuration.
+        yaml: The composed configuration.
+        run_dir: The run folder's name.
+        log_level: Lowest level shown on the console.
+        inputs: By name; `train` is there.
+        outputs: By name.
+        checkpoints: URL of checkpointDir.
+        model: The builder's name.
+        params: The builder's keyword arguments.
+        train: How to train.
+        engine: How rows become tensors.
+        devices: What the replicas run on.
+        reproduce: Gives the line that repeats the run, from its run_id and the snapshots of its inputs.
+    """
+
+    recipe: str | None
+    recipe_file: str | None
+    overrides: tuple[str, ...]
+    argv: tuple[str, ...]
+    config_hash: str
+    yaml: str
+    run_dir: str
+    log_level: int
+    inputs: Mapping[str, JobInput]
+    outputs: Mapping[str, JobOutput]
+    checkpoints: str
+    model: str
+    params: Mapping[str, Any]
+    train: TrainConfig
+    engine: EngineConfig
+    devices: Devices
+    reproduce: Callable[[str, Mapping[str, str]], str]

@@ -1,0 +1,170 @@
+"""Which file and line, or which override, gave a key its value. Worked out only when there are faults to show."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from hydra.types import RunMode
+
+from pai_train.recipes import RecipeSource, shown
+from pai_train.spec.check import split_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from hydra.core.config_loader import ConfigLoader
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+_MAX_SHOWN = 80
+_SECRET = re.compile(r"(?i)(secret|passw|token|credential|access_?key|api_?key)[^=]*$")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A file that took part in a composition.
+
+    Attributes:
+        path: The file.
+        package: The dotted key that its content was put under; empty for the root.
+    """
+
+    path: Path
+    package: str
+
+
+class Origins:
+    """Finds where keys come from.
+
+    Args:
+        layers: Gives the files, in the order in which they were merged; called for the first question.
+        overrides: The overrides, in the order in which they were given.
+        word: What an override is called, such as `command line`.
+    """
+
+    def __init__(self, layers: Callable[[], Sequence[Layer]], overrides: Sequence[Override], word: str) -> None:
+        self._find_layers, self._overrides, self._word = layers, overrides, word
+
+    @cached_property
+    def _layers(self) -> Sequence[Layer]:
+        return self._find_layers()
+
+    def place(self, key: str) -> str:
+        """Returns `file:line key` or `command line key=value` of a key, or of the closest one around it."""
+        for around in _outwards(key):
+            for override in reversed(self._overrides):
+                if _sets(override, around):
+                    text = quoted(override, self._word)
+                    return text if around == key == override.key_or_group else f"{text} {key}"
+            for layer in reversed(self._layers):
+                line = _line_in(layer, around)
+                if line is not None:
+                    return f"{shown(layer.path)}:{line} {key}"
+            below = [one for one in self._overrides if around == key and one.key_or_group.startswith(f"{key}.")]
+            if below:
+                return f"{quoted(below[-1], self._word)} {key}"
+        return key
+
+
+def quoted(override: Override, word: str) -> str:
+    """Returns an override as given, shortened, with the value of what may be a secret left out."""
+    text = str(override.input_line)
+    key, equals, _ = text.partition("=")
+    if _SECRET.search(key) and equals:
+        text = f"{key}=…"
+    return f"{word} {text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + '…'}"
+
+
+def layers(config: DictConfig, loader: ConfigLoader, overrides: list[str]) -> list[Layer]:
+    """Lists the files that a composed configuration was merged from."""
+    defaults = loader.compute_defaults_list(config.hydra.job.config_name, overrides, RunMode.RUN).defaults
+    found = ((locate(config, default.config_path), default.package) for default in defaults)
+    return [Layer(path, package or "") for path, package in found if path is not None]
+
+
+def locate(config: DictConfig, config_path: str) -> Path | None:
+    """Returns the file of a config path such as `recipe/iris`; None for one that is in no file."""
+    for source in config.hydra.runtime.config_sources:
+        path: Path | None = None
+        if source.schema == RecipeSource.scheme():
+            path = RecipeSource(source.provider, f"recipes://{source.path}").file(config_path)
+        elif source.schema == "file":
+            path = Path(source.path) / f"{config_path.removesuffix('.yaml')}.yaml"
+        if path is not None and path.is_file():
+            return path
+    return None
+
+
+def line_of(text: str, key: str) -> int | None:
+    """Returns the line, from 1, on which a YAML text sets a dotted key; None when it does not."""
+    node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    line = None
+    for part in split_key(key) if key else []:
+        if isinstance(node, yaml.MappingNode):
+            pairs = [pair for pair in node.value if pair[0].value == part]
+            if not pairs:
+                return None
+            line, node = pairs[-1][0].start_mark.line + 1, pairs[-1][1]
+        elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
+            node = node.value[int(part)]
+            line = node.start_mark.line + 1
+        else:
+            return None
+    return line
+
+
+def line_of_default(text: str, name: str) -> int | None:
+    """Returns the line on which a YAML text's defaults list names a config, such as `recipe/iris` or `iris`."""
+    node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    scalars = (scalar for key, value in pairs if key.value == "defaults" for scalar in _scalars(value))
+    last = name.rsplit("/", maxsplit=1)[-1]
+    return next((scalar.start_mark.line + 1 for scalar in scalars if scalar.value.rsplit("/")[-1] == last), None)
+
+
+def _scalars(node: Any) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _scalars(item)
+    elif isinstance(node, yaml.MappingNode):
+        for _, value in node.value:
+            yield from _scalars(value)
+
+
+def _outwards(key: str) -> Iterator[str]:
+    """Yields a key and the keys around it: a.b[0], a.b, a."""
+    yield key
+    while (cut := max(key.rfind("."), key.rfind("["))) > 0:
+        key = key[:cut]
+        yield key
+
+
+def _sets(override: Override, key: str) -> bool:
+    parts, own = split_key(key), split_key(override.key_or_group)
+    if parts[: len(own)] != own:
+        return False
+    value: Any = None if override.is_delete() else override.value()
+    for part in parts[len(own) :]:
+        if isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        elif isinstance(value, dict) and part in value:
+            value = value[part]
+        else:
+            return False
+    return True
+
+
+def _line_in(layer: Layer, key: str) -> int | None:
+    inside = key
+    if layer.package:
+        if not key.startswith(f"{layer.package}."):
+            return None
+        inside = key.removeprefix(f"{layer.package}.")
+    return line_of(layer.path.read_text(encoding="utf-8-sig"), inside)

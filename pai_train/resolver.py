@@ -1,0 +1,191 @@
+"""The composition root: a checked configuration becomes a job of plain values; the only file that sees every room."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pai_train import inputs, outputs, recipes
+from pai_train.errors import DeviceError, Fault, PaiTrainError, Refused
+from pai_train.experiment.reproduce import reproduce_line
+from pai_train.inputs import Rooms
+from pai_train.job import Job, JobInput, JobOutput
+from pai_train.launch.native import native_stderr
+from pai_train.storage import open_store, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pai_train.composed import Composed
+    from pai_train.experiment.record import Record
+    from pai_train.spec.config import JobConfig
+    from pai_train.training.devices import Devices
+
+logger = logging.getLogger(__name__)
+
+
+def run(composed: Composed) -> Record:
+    """Resolves and runs a configuration, and returns the run's record.
+
+    Raises:
+        Refused: Something was wrong before anything was written.
+        PaiTrainError: What ended the run.
+    """
+    job = resolve_job(composed)
+    from pai_train.train import train
+
+    return train(job)
+
+
+def resolve_job(composed: Composed) -> Job:
+    """Looks at everything a job needs, read-only.
+
+    Raises:
+        Refused: All faults found.
+    """
+    # What its kernels log as warnings comes to the user as an error of ours, with its place.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    config = composed.config
+    try:
+        found_inputs, found_outputs, checkpoints = _look(config, composed)
+    except Refused as refused:
+        raise Refused([_placed(composed, fault) for fault in refused.faults]) from None
+    return Job(
+        recipe=composed.recipe,
+        recipe_file=composed.recipe_file,
+        overrides=composed.overrides,
+        argv=("python", "-m", "pai_train", *composed.overrides),
+        config_hash=composed.config_hash,
+        yaml=composed.yaml,
+        run_dir=composed.run_dir,
+        log_level=logging.DEBUG if composed.verbose else logging.INFO,
+        inputs=found_inputs,
+        outputs=found_outputs,
+        checkpoints=checkpoints,
+        model=config.model.name,
+        params=config.model.params,
+        train=config.train,
+        engine=config.engine,
+        devices=_devices(config, composed),
+        reproduce=lambda run_id, snapshots: _reproduce(composed, run_id, snapshots),
+    )
+
+
+def _look(config: JobConfig, composed: Composed) -> tuple[dict[str, JobInput], dict[str, JobOutput], str]:
+    from pai_train.models.load import signature_faults
+
+    faults: list[Fault] = []
+    checkpoints = ""
+    try:
+        checkpoints = resolve(config.storage.root, config.checkpointDir)
+        if not open_store(checkpoints).exclusive_create:
+            faults.append(Fault("the store has no exclusive create", "checkpointDir", got=checkpoints))
+    except PaiTrainError as error:
+        faults.append(replace(error.fault, where="checkpointDir"))
+    faults += [
+        replace(fault, where=_model_key(fault)) for fault in signature_faults(config.model.name, config.model.params)
+    ]
+    try:
+        rooms = _rooms(config, composed)
+    except PaiTrainError as error:
+        raise Refused([*faults, replace(error.fault, where="tables.root")]) from None
+    found_inputs: dict[str, JobInput] = {}
+    for name, asked in config.inputs.items():
+        item, found = inputs.look(name, asked, rooms)
+        faults += found
+        if item is not None:
+            found_inputs[name] = item
+    found_outputs: dict[str, JobOutput] = {}
+    for name, wanted in config.outputs.items():
+        if wanted.input not in found_inputs:
+            continue
+        output, found = outputs.look(name, wanted, found_inputs[wanted.input], rooms)
+        faults += found
+        if output is not None:
+            found_outputs[name] = output
+    if "train" in found_inputs:
+        faults += _fit_together(found_inputs)
+    if faults:
+        raise Refused(faults)
+    return found_inputs, found_outputs, checkpoints
+
+
+def _fit_together(found: Mapping[str, JobInput]) -> list[Fault]:
+    """Checks that what the model learns from `train` is there in the other inputs."""
+    train = found["train"]
+    faults = []
+    if train.label is None:
+        faults.append(
+            Fault("the training input needs a label", "inputs.train.label", todo="name the column to predict")
+        )
+    wanted = {name: train.columns[name] for name in train.features}
+    if train.label is not None:
+        wanted[train.label.column] = train.columns[train.label.column]
+    for name, other in found.items():
+        faults += [
+            Fault(
+                f"input {name!r} does not have what the model takes",
+                f"inputs.{name}.columns.{column}",
+                got=str(other.columns.get(column, "no such column")),
+                wanted=f"{column} {kind}",
+            )
+            for column, kind in wanted.items()
+            if other.columns.get(column) != kind
+        ]
+    return faults
+
+
+def _model_key(fault: Fault) -> str:
+    return fault.where if fault.where and fault.where.startswith("model") else "model"
+
+
+def _rooms(config: JobConfig, composed: Composed) -> Rooms:
+    from pai_train.tables.iceberg import IcebergTables
+
+    beside = [Path(composed.recipe_file).parent / "data"] if composed.recipe_file else []
+    return Rooms(
+        root=config.storage.root,
+        tables=IcebergTables(config.tables.root, config.tables.project),
+        project=config.tables.project,
+        tables_local=open_store(resolve(config.tables.root, ".")).is_local,
+        samples=[*beside, recipes.folder("recipes") / "data"],
+    )
+
+
+def _devices(config: JobConfig, composed: Composed) -> Devices:
+    from pai_train.training.devices import prepare
+
+    train = config.train
+    try:
+        with native_stderr(lambda text: logger.debug("%s", text)):
+            return prepare(config.gpus, config.on_missing_gpu, deterministic=train.deterministic, seed=train.seed)
+    except DeviceError as error:
+        raise Refused([_placed(composed, replace(error.fault, where="gpus"))]) from None
+
+
+def _reproduce(composed: Composed, run_id: str, snapshots: Mapping[str, str]) -> str:
+    """Returns the line that runs this again beside what it wrote, with the interpreter it ran with."""
+    config = composed.config
+    fresh: dict[str, str] = {"checkpointDir": f"{config.checkpointDir.rstrip('/')}-again-{run_id}"}
+    for name, output in config.outputs.items():
+        if output.table is not None:
+            table, slash, partition = output.table.partition("/pt=")
+            fresh[f"outputs.{name}.table"] = f"{table}_again_{run_id}{slash}{partition}"
+        else:
+            fresh[f"outputs.{name}.oss"] = f"{(output.oss or '').rstrip('/')}-again-{run_id}"
+    line = reproduce_line(os.getcwd(), composed.overrides, snapshots=snapshots, fresh=fresh)
+    found = shutil.which("python")
+    if found is not None and Path(found).resolve() == Path(sys.executable).resolve() and sys.prefix in found:
+        return line
+    return line.replace("python -m pai_train", f"{shlex.quote(sys.executable)} -m pai_train", 1)
+
+
+def _placed(composed: Composed, fault: Fault) -> Fault:
+    """Says which file or override set the key that a fault is about."""
+    return replace(fault, where=composed.place(fault.where)) if fault.where else fault

@@ -1,0 +1,45 @@
+"""Sample data of the shipped recipes, put where a missing input of the same name is expected."""
+
+from __future__ import annotations
+
+from glob import escape
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from pai_train.job import Sample
+from pai_train.spec.table import Column, Ddl
+from pai_train.storage import Store, display, open_store, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pai_train.spec.address import TableRef
+    from pai_train.tables.contracts import Tables
+
+
+def table_sample(path: Path, tables: Tables, ref: TableRef, columns: Sequence[Column]) -> Sample:
+    """Returns a sample that makes a table of a CSV file without header."""
+    url = resolve("/", str(path.resolve()))
+
+    def place() -> None:
+        from pai_train.feed.csv import CsvSource
+        from pai_train.tables.arrow import arrow_schema
+
+        store = open_store(url)
+        types = {field.name: field.type for field in arrow_schema(columns)}
+        source = CsvSource(store.glob(escape(url)), types, store=store, header=False)
+        tables.ensure(ref, Ddl(ref.name, tuple(columns), comment=f"sample {path.name}"))
+        session = tables.write(ref, "overwrite", token=f"sample-{uuid4()}")
+        part = session.part(0, 0)
+        for chunk in source.chunks():
+            for batch in source.read(chunk, list(types)):
+                part.write(batch)
+        session.commit([part.finish()])
+
+    return Sample(display(url), str(ref), place)
+
+
+def file_sample(path: Path, store: Store, url: str) -> Sample:
+    """Returns a sample that puts a copy of a file under a URL."""
+    return Sample(display(resolve("/", str(path.resolve()))), display(url), lambda: store.put(url, path))

@@ -1,0 +1,99 @@
+"""Predictions for every row of a source, written into a table or files by one transactional write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from pai_train.feed.batches import arrow_superbatches
+from pai_train.feed.contracts import FeedPlan
+from pai_train.feed.fields import fill
+from pai_train.feed.tensors import numpy_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pai_train.spec.contracts import Snapshot, Source, WriteSession
+
+PREDICTION = "$prediction"
+PROBABILITY = "$probability"
+
+BATCH_ROWS = 8192
+
+
+class Model(Protocol):
+    """What predicting needs of a learner."""
+
+    def predict(self, columns: Mapping[str, Any]) -> NDArray[np.float32]:
+        """Returns probabilities of shape (rows, n classes), or values of shape (rows,)."""
+        ...
+
+
+def predict_into(
+    session: WriteSession,
+    model: Model,
+    source: Source,
+    *,
+    features: Sequence[str],
+    defaults: Mapping[str, Any],
+    classes: Sequence[Any],
+    mapping: Sequence[tuple[str, str]],
+    check: Callable[[], None] = lambda: None,
+) -> tuple[int, Snapshot]:
+    """Writes one row per source row, in the source's order, and commits.
+
+    Args:
+        session: Where to write; its token makes a repeated commit harmless.
+        model: Gives the predictions.
+        source: The rows.
+        features: Columns the model takes.
+        defaults: Values that stand for null in them; columns carried along keep their nulls.
+        classes: Class values in the order of the model's outputs; empty for regression.
+        mapping: (output column, input column or PREDICTION or PROBABILITY), in the output's order.
+        check: Called between batches; may raise to stop.
+
+    Returns:
+        The number of rows, and what the commit published.
+
+    Raises:
+        DataError: A feature is null and has no default.
+        TableError: The rows cannot be written or committed.
+    """
+    carried = [value for _, value in mapping if value not in (PREDICTION, PROBABILITY)]
+    columns = tuple(dict.fromkeys([*features, *carried]))
+    plan = FeedPlan(columns, BATCH_ROWS, None, lanes=1)
+    rows = 0
+    writer = session.part(0, 0)
+    try:
+        with arrow_superbatches(source, plan) as deliveries:
+            for delivery in deliveries:
+                check()
+                batch = delivery.data
+                filled = fill(batch.select(list(features)), {k: v for k, v in defaults.items() if k in features})
+                scores = model.predict(dict(zip(features, numpy_columns(filled), strict=True)))
+                made = _made(scores, classes)
+                arrays = [made[value] if value in made else batch.column(value) for _, value in mapping]
+                writer.write(pa.RecordBatch.from_arrays(arrays, names=[name for name, _ in mapping]))
+                rows += batch.num_rows
+        part = writer.finish()
+    except BaseException:
+        writer.abort()
+        session.abort()
+        raise
+    return rows, session.commit([part])
+
+
+def _made(scores: NDArray[np.float32], classes: Sequence[Any]) -> dict[str, pa.Array]:
+    if not classes:
+        values = pa.array(scores, pa.float64())
+        return {PREDICTION: values, PROBABILITY: pa.nulls(len(scores), pa.float64())}
+    best = scores.argmax(axis=1)
+    probability = scores[np.arange(len(scores)), best]
+    return {
+        PREDICTION: pa.array(list(classes)).take(pa.array(best)),
+        PROBABILITY: pa.array(probability, pa.float64()),
+    }

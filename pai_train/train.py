@@ -1,0 +1,288 @@
+"""The train mode: from a checked job to a trained model, written outputs and a finished run folder."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pai_train.errors import DataError, Interrupted
+from pai_train.experiment import folder as run_folder
+from pai_train.experiment.environment import packages
+from pai_train.experiment.logs import logs
+from pai_train.experiment.metrics import Metrics
+from pai_train.experiment.progress import Progress
+from pai_train.experiment.record import InputRecord, OutputRecord, Record
+from pai_train.experiment.summary import summary
+from pai_train.experiment.watch import Watch
+from pai_train.feed.batches import arrow_superbatches
+from pai_train.feed.contracts import FeedPlan, Split
+from pai_train.feed.engines import engine
+from pai_train.feed.order import lay_out
+from pai_train.models.contracts import ColumnSpec, LabelSpec
+from pai_train.models.load import build
+from pai_train.models.statistics import collect_classes, describe
+from pai_train.storage import open_store
+from pai_train.training.checkpoints import Checkpoints
+from pai_train.training.contracts import TrainState
+from pai_train.training.generations import Run, Runs
+from pai_train.training.signals import StopSignals
+from pai_train.training.totals import metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pai_train.job import Job, JobInput
+    from pai_train.spec.contracts import Source
+    from pai_train.training.learner import Learner
+
+logger = logging.getLogger(__name__)
+
+DESCRIBED_ROWS = 10_000
+"""Training rows whose statistics preprocessing uses: the first ones, so that a resumed run finds the same."""
+MAX_VOCABULARY = 1_000
+MAX_CLASSES = 10_000
+
+
+def train(job: Job) -> Record:
+    """Runs a job and returns its record; the run folder tells the same, however it ends.
+
+    Raises:
+        PaiTrainError: What ended the run.
+        Interrupted: A signal asked it to stop; its state is saved.
+    """
+    folder = run_folder.create(job.run_dir)
+    with logs(folder, job.log_level), StopSignals() as signals:
+        record = Record.start(
+            folder,
+            argv=job.argv,
+            recipe=job.recipe,
+            recipe_file=job.recipe_file,
+            overrides=list(job.overrides),
+            config_hash=job.config_hash,
+            seed=job.train.seed,
+            devices=list(job.devices.names),
+            replicas=job.devices.replicas,
+        )
+        run_folder.write_config(folder, job.yaml)
+        try:
+            _Training(job, record, signals).run()
+        except BaseException as error:
+            record.finish(error)
+            logger.debug("the run ended with", exc_info=error)
+            raise
+        record.finish()
+        logger.info("%s", summary(record))
+    return record
+
+
+class _Training:
+    """One start of a run."""
+
+    def __init__(self, job: Job, record: Record, signals: StopSignals) -> None:
+        self._job = job
+        self._record = record
+        self._signals = signals
+
+    def run(self) -> None:
+        job, record = self._job, self._record
+        if job.devices.notice:
+            logger.warning("%s", job.devices.notice)
+        self._prepare()
+        store = open_store(job.checkpoints)
+        runs = Runs(store, job.checkpoints)
+        run = runs.open(job.config_hash, job.train.resume)
+        record.run_id, record.generation = run.run_id, run.generation
+        if run.notice:
+            logger.info("%s", run.notice)
+        with (
+            Checkpoints(store, run.url, keep_last=job.train.checkpoint.keep_last) as checkpoints,
+            checkpoints.lease(run.run_id),
+            tempfile.TemporaryDirectory(prefix="pai_train-") as scratch,
+        ):
+            restored = Path(scratch) / "restored"
+            state = checkpoints.restore(restored)
+            self._train(run, state, restored, checkpoints)
+            runs.finish(run, {"metrics": record.metrics, "weights_sha256": record.weights_sha256})
+
+    def _prepare(self) -> None:
+        """Puts samples in place and creates what is absent; never touches what exists."""
+        for item in self._job.inputs.values():
+            if item.sample is not None:
+                logger.warning(
+                    "input %s is missing: putting the sample %s there, as %s",
+                    item.name,
+                    item.sample.path,
+                    item.sample.target,
+                )
+                item.sample.place()
+        for output in self._job.outputs.values():
+            if output.create():
+                logger.info("output %s: created %s", output.name, output.address)
+
+    def _train(self, run: Run, state: TrainState | None, restored: Path, checkpoints: Checkpoints) -> None:
+        from pai_train.training.learner import Learner
+        from pai_train.training.state import read_variables, weights_sha256
+
+        job, record = self._job, self._record
+        item = job.inputs["train"]
+        sources = {name: self._open(one, state) for name, one in job.inputs.items()}
+        label = self._label(item, sources["train"])
+        columns = self._describe(item, sources["train"])
+        learner = Learner(
+            lambda: build(job.model, job.params, columns, label),
+            label,
+            optimizer=job.train.optimizer,
+            learning_rate=job.train.learning_rate,
+            devices=job.devices,
+        )
+        if state is None:
+            state = TrainState(0, 0, {}, run.run_id, job.config_hash, versions=_versions())
+        else:
+            read_variables(learner.variables, restored)
+            logger.info("going on behind step %d of run %s", state.step, run.run_id)
+        tokens = {name: state.tokens.get(name, f"{run.run_id}-{name}") for name in job.outputs}
+        state = replace(state, tokens=tokens)
+        record.reproduce = job.reproduce(run.run_id, {name: one.snapshot.id for name, one in sources.items()})
+        record.save()
+        state = self._fit(learner, label, sources, state, checkpoints)
+        record.weights_sha256 = weights_sha256(learner.variables)
+        self._predict(learner, label, sources, tokens)
+
+    def _fit(
+        self,
+        learner: Learner,
+        label: LabelSpec,
+        sources: Mapping[str, Source],
+        state: TrainState,
+        checkpoints: Checkpoints,
+    ) -> TrainState:
+        from pai_train.training.fit import Feed, Fit, last_metrics
+
+        job, record = self._job, self._record
+        parallel = job.engine.parallel
+        feeds = engine(job.engine.name, None if parallel == "auto" else parallel)
+        plan = self._plan(job.inputs["train"], label, learner)
+        held_out: Feed | None = None
+        test = self._held_out(plan, sources)
+        if test is not None:
+            held_out = partial(feeds.open, *test)
+        layout = lay_out(sources["train"].chunks(), plan)
+        epoch_steps = layout.batches(plan.batch_size)
+        total = None if epoch_steps is None else epoch_steps * job.train.epochs
+        if job.train.steps is not None:
+            total = job.train.steps if total is None else min(total, job.train.steps)
+        with Metrics(record.folder) as lines, Progress(total, job.train.epochs) as progress:
+            state = Fit(
+                learner=learner,
+                feed=partial(feeds.open, sources["train"], plan),
+                held_out=held_out,
+                checkpoints=checkpoints,
+                config=job.train,
+                depth=job.engine.ahead,
+                watcher=Watch(record, lines, progress, job.inputs["train"].address, metrics),
+                stop=lambda: self._signals.requested,
+            ).run(state)
+        record.metrics = last_metrics(state)
+        record.steps = state.step
+        record.save()
+        return state
+
+    def _open(self, item: JobInput, state: TrainState | None) -> Source:
+        position = state.positions.get(item.name) if state else None
+        source = item.open(position.snapshot.id if position else None)
+        snapshot = source.snapshot
+        if item.snapshot is not None and snapshot.id != item.snapshot:
+            raise DataError(
+                "the input is no longer the snapshot asked for",
+                where=item.address,
+                got=f"{snapshot.id}, {snapshot.rows} rows, {snapshot.bytes} bytes",
+                wanted=item.snapshot,
+                todo=f"leave inputs.{item.name}.snapshot out to read it as it is",
+            )
+        self._record.inputs[item.name] = InputRecord(item.address, snapshot.to_json(), snapshot.rows)
+        return source
+
+    def _label(self, item: JobInput, source: Source) -> LabelSpec:
+        label = item.label
+        if label is None:
+            raise DataError("the training input has no label", where="inputs.train.label")
+        if label.task == "regression":
+            return LabelSpec(label.column, "regression")
+        classes = label.classes
+        if classes is None:
+            batches = (batch for chunk in source.chunks() for batch in source.read(chunk, [label.column]))
+            classes = collect_classes(batches, label.column, None, MAX_CLASSES)
+        return LabelSpec(label.column, "classification", tuple(classes))
+
+    def _describe(self, item: JobInput, source: Source) -> list[ColumnSpec]:
+        plan = FeedPlan(item.features, 4096, item.defaults, lanes=1, split=_split(item, "train"))
+        with arrow_superbatches(source, plan) as deliveries:
+            batches = (delivery.data for delivery in deliveries)
+            return describe(batches, item.features, DESCRIBED_ROWS, MAX_VOCABULARY)
+
+    def _plan(self, item: JobInput, label: LabelSpec, learner: Learner) -> FeedPlan:
+        from pai_train.training.learner import auto_steps
+
+        config = self._job.train
+        steps = config.steps_per_call
+        if steps == "auto":
+            steps = auto_steps(learner.parameters, config.batch_size)
+        return FeedPlan(
+            columns=(*item.features, label.column),
+            batch_size=config.batch_size,
+            defaults=item.defaults,
+            epochs=config.epochs,
+            shuffle=item.shuffle,
+            seed=config.seed,
+            lanes=self._job.engine.lanes,
+            split=_split(item, "train"),
+            steps=min(steps, config.checkpoint.every_steps or steps),
+        )
+
+    def _held_out(self, plan: FeedPlan, sources: Mapping[str, Source]) -> tuple[Source, FeedPlan] | None:
+        """Returns what to evaluate on: the input `test`, or the rows that the split holds out."""
+        test, item = self._job.inputs.get("test"), self._job.inputs["train"]
+        plan = replace(plan, epochs=None, shuffle="none", batch_size=max(plan.batch_size, 256))
+        if test is not None:
+            return sources["test"], replace(plan, defaults=test.defaults, split=None)
+        if item.split is not None:
+            return sources["train"], replace(plan, split=_split(item, "test"))
+        return None
+
+    def _predict(
+        self, learner: Learner, label: LabelSpec, sources: Mapping[str, Source], tokens: Mapping[str, str]
+    ) -> None:
+        from pai_train.serving.predict import predict_into
+
+        features = self._job.inputs["train"].features
+        for name, output in self._job.outputs.items():
+            rows, snapshot = predict_into(
+                output.write(tokens[name]),
+                learner,
+                sources[output.input],
+                features=features,
+                defaults=self._job.inputs[output.input].defaults,
+                classes=label.classes,
+                mapping=output.mapping,
+                check=self._check_stop,
+            )
+            self._record.outputs[name] = OutputRecord(output.address, rows, snapshot.to_json())
+            self._record.save()
+
+    def _check_stop(self) -> None:
+        if self._signals.requested:
+            raise Interrupted(
+                "asked to stop while predicting; the trained state is saved", todo="the same command goes on"
+            )
+
+
+def _split(item: JobInput, part: Any) -> Split | None:
+    return Split(item.split[0], item.split[1], part) if item.split else None
+
+
+def _versions() -> dict[str, str]:
+    return {name: version for name, version in packages().items() if version is not None}

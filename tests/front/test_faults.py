@@ -1,0 +1,284 @@
+"""Every kind of fault: its text, the place it names, exit code 2, and nothing written."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.front.conftest import ROOT, Desk
+
+CSVTEST = f"{ROOT}/recipes/csvtest.yaml"
+MINE = """# Mine
+inputs:
+  train:
+    oss: rows.csv
+    columns: {a: BIGINT, b: STRING, c: DOUBLE}
+    record_defaults: [0, "", 0.0]
+    label: b
+outputs:
+  done:
+    table: result
+    ddl: create table result(a BIGINT, b STRING)
+checkpointDir: checkpoints/mine
+train:
+  epochs: 3
+"""
+
+# Overrides of recipe `mine`; the line of the report that names place and fault; further lines below it.
+ONE_OVERRIDE: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "unknown": ("gpu=2", "command line gpu=2: unknown key 'gpu'", ("to do: did you mean 'gpus'?",)),
+    "unknown-added": ("+gpu=2", "command line +gpu=2: unknown key 'gpu'", ("to do: did you mean 'gpus'?",)),
+    "unknown-below": ("train.epoch=2", "command line train.epoch=2: unknown key 'epoch'", ("did you mean 'epochs'?",)),
+    "bound": (
+        "train.epochs=0",
+        "command line train.epochs=0: must be at least 1",
+        ("got: 0", "wanted: an integer, 1 or more"),
+    ),
+    "open-bound": ("inputs.train.split={test: 1.0}", "inputs.train.split.test: must be less than 1", ()),
+    "wrong-type": ("train.epochs='3'", "command line train.epochs='3': has the wrong type", ("got: '3'",)),
+    "bool-is-no-int": ("train.epochs=true", "train.epochs=true: has the wrong type", ("got: true",)),
+    "literal": ("train.optimizer=adm", "train.optimizer=adm: is not one of its values", ("did you mean 'adam'?",)),
+    "union-bound": ("engine.parallel=0", "must be at least 1", ("wanted: an integer, 1 or more, or auto",)),
+    "union-literal": (
+        "train.steps_per_call=x",
+        "is not one of its values",
+        ("wanted: an integer, 1 or more, or auto",),
+    ),
+    "union-type": (
+        "inputs.train.oss=3",
+        "inputs.train.oss=3: has the wrong type",
+        ("wanted: text or a list of texts",),
+    ),
+    "union-member": (
+        "inputs.train.label={column: b, taks: auto}",
+        "inputs.train.label.taks: unknown key 'taks'",
+        ("did you mean 'task'?",),
+    ),
+    "list-item": ("inputs.train.features=[a,3]", "inputs.train.features[1]: has the wrong type", ("got: 3",)),
+    "gpus-negative": ("gpus=-1", "command line gpus=-1: not a choice of GPUs", ("got: -1", "wanted: 0, a number")),
+    "gpus-word": ("gpus=aoto", "command line gpus=aoto: not a choice of GPUs", ("did you mean 'auto'?",)),
+    "gpus-twice": ("gpus='0,0'", "gpus='0,0': not a choice of GPUs", ()),
+    "storage-option": (
+        "storage=locl",
+        "command line storage=locl: there is no storage 'locl'",
+        ("wanted: local, memory", "did you mean 'local'?"),
+    ),
+    "engine-option": ("engine=tf_dta", "there is no engine 'tf_dta'", ("did you mean 'tf_data'?",)),
+    "hydra-option": ("hydra/job_logging=nope", "there is no hydra/job_logging 'nope'", ("wanted: default,",)),
+    "hydra-key": ("hydra.foo=1", "command line hydra.foo=1: Could not override 'hydra.foo'", ()),
+    "no-group": ("strage@x=local", "there is no group 'strage'", ("did you mean 'storage'?",)),
+    "null-option": ("storage=null", "there is no storage 'null'", ()),
+    "nothing-to-delete": ("~train.epoch", "command line ~train.epoch: there is nothing to delete", ()),
+    "deleted": ("~storage.root", "command line ~storage.root: is required", ("wanted: text",)),
+    "sweep": ("gpus=0,1", "command line gpus=0,1: several values for one run", ("\"gpus='0,1'\"",)),
+    "range-sweep": ("train.epochs=range(1,3)", "several values for one run", ("one command per value",)),
+    "multirun-mode": ("hydra.mode=MULTIRUN", "several runs in one command are not served", ()),
+    "syntax": ("model.name=(b", "command line model.name=(b: cannot be read", ("put the value in quotes",)),
+    "no-key": ("=3", "command line =3: unknown key ''", ()),
+    "environment": (
+        "checkpointDir=${oc.env:SURELY_NOT_SET}",
+        "cannot be resolved: Environment variable 'SURELY_NOT_SET' not found",
+        ("got: ${oc.env:SURELY_NOT_SET}", "wanted: text"),
+    ),
+    "interpolation": ("checkpointDir=${nope}/x", "cannot be resolved: Interpolation key 'nope' not found", ()),
+    "run-dir": ("hydra.run.dir=${nope}", "hydra.run.dir: cannot be resolved: Interpolation key 'nope' not found", ()),
+    "no-place": ("~inputs.train.oss", "inputs.train: needs a place", ("wanted: oss or table",)),
+    "two-places": ("inputs.train.table=rows", "inputs.train: has two places", ("got: oss and table",)),
+    "empty-place": ("inputs.train.oss=[]", "inputs.train.oss=[]: names no file", ()),
+    "bad-table": (
+        "outputs.done.table='a,b'",
+        "outputs.done.table='a,b': several tables in one address are not served",
+        (),
+    ),
+    "bad-type": ("inputs.train.columns.a=BIGNT", "not a column type: unknown type 'BIGNT'", ("got: BIGNT",)),
+    "defaults-count": (
+        "inputs.train.record_defaults=[1]",
+        "one default per column: 1 for 3 columns",
+        ("got: 1 values", "wanted: 3 values, in the order of columns"),
+    ),
+    "defaults-name": (
+        "inputs.train.record_defaults={aa: 1}",
+        "inputs.train.record_defaults.aa: no column 'aa'",
+        ("did you mean 'a'?",),
+    ),
+    "defaults-type": (
+        "inputs.train.record_defaults=[x,'',0]",
+        "record_defaults[0]: not a value of a, which is BIGINT",
+        ("got: 'x'", "wanted: an integer from -9223372036854775808"),
+    ),
+    "label": ("inputs.train.label=cc", "command line inputs.train.label=cc: no column 'cc'", ("did you mean 'c'?",)),
+    "label-null": ("inputs.train.label=null", "inputs.train.label=null: needs a label", ()),
+    "label-column": ("inputs.train.label={column: z}", "inputs.train.label.column: no column 'z'", ("known: a, b, c",)),
+    "classes": ("inputs.train.label={column: b, classes: [x]}", "needs two or more distinct classes", ()),
+    "regression-classes": (
+        "inputs.train.label={column: c, task: regression, classes: [1, 2]}",
+        "regression has no classes",
+        (),
+    ),
+    "features-empty": ("inputs.train.features=[]", "inputs.train.features=[]: the model sees no column", ()),
+    "features-unknown": ("inputs.train.features=[a,cc]", "features[1]: no column 'cc'", ("did you mean 'c'?",)),
+    "features-label": ("inputs.train.features=[a,b]", "the label 'b' is not a feature too", ("remove it",)),
+    "features-twice": ("inputs.train.features=[a,a]", "column 'a' is named twice", ()),
+    "delimiter": ("inputs.train.delimiter=ab", "not a delimiter", ("wanted: one character",)),
+    "split-and-test": (
+        "inputs={train: {split: {test: 0.2}}, test: {oss: t.csv, columns: {a: BIGINT}}}",
+        "a split holds rows out of `train`, and `inputs.test` gives held-out rows too",
+        ("leave out inputs.train.split or inputs.test",),
+    ),
+    "no-columns": ("~inputs.train.columns", "files need columns", ("such as {f1: DOUBLE, f2: STRING}",)),
+    "output-two": ("outputs.done.oss=there", "outputs.done: has two places", ()),
+    "output-input": ("outputs.done.input=trian", "no input 'trian'", ("did you mean 'train'?",)),
+    "output-source": ("outputs.done.columns={a: cc}", "the input 'train' has no column 'cc'", ("did you mean 'c'?",)),
+    "output-target": ("outputs.done.columns={z: c}", "the statement has no column 'z'", ("known: a, b",)),
+    "output-prediction": ("outputs.done.columns={a: $predicton}", "not a column of the model", ("'$prediction'?",)),
+    "output-twice": ("outputs.more={table: result}", "the output 'done' writes there too", ()),
+    "ddl": (
+        "outputs.done.ddl='create table result(a BIGINT b STRING)'",
+        "not a CREATE TABLE statement: line 1, column 30",
+        ("got: create table",),
+    ),
+    "ddl-without-table": ("outputs.done={table: null, oss: x}", "a CREATE TABLE statement needs its table", ()),
+    "ddl-of-another": ("outputs.done.table=other", "the statement creates another table", ("got: pai_train.result",)),
+    "secret": ("+storage.secret_key=SEKRET", "command line +storage.secret_key=…: unknown key 'secret_key'", ()),
+}
+
+
+@pytest.mark.parametrize(("override", "head", "below"), ONE_OVERRIDE.values(), ids=ONE_OVERRIDE.keys())
+def test_fault_of_an_override(desk: Desk, override: str, head: str, below: tuple[str, ...]) -> None:
+    desk.recipe("mine", MINE)
+    report = desk.refused("+recipe=mine", override)
+    assert report.startswith("1 fault, nothing was touched:\n"), report
+    lines = report.splitlines()
+    assert head in lines[1], report
+    for text in below:
+        assert text in "\n".join(lines[2:]), report
+    assert "SEKRET" not in report
+
+
+# What a recipe says in place of `epochs: 3` on line 14; place and fault.
+ONE_LINE: dict[str, tuple[str, str]] = {
+    "bound": ("  epochs: 0", "recipes/mine.yaml:14 train.epochs: must be at least 1"),
+    "unknown": ("  epoch: 2", "recipes/mine.yaml:14 train.epoch: unknown key 'epoch'"),
+    "wrong-type": ("  epochs: many", "recipes/mine.yaml:14 train.epochs: has the wrong type"),
+    "flow": ("  {epochs: 1,\n   seed: -1}", "recipes/mine.yaml:15 train.seed: must be at least 0"),
+    "open": ("  epochs: 1\nmodel: {params: {x: ???}}", "recipes/mine.yaml:15 model.params.x: is not set"),
+    "interpolation": ("  epochs: ${nope}", "recipes/mine.yaml:14 train.epochs: cannot be resolved"),
+    "group-key": ("  epochs: 1\nengine:\n  lanes: 999", "recipes/mine.yaml:16 engine.lanes: must be at most 256"),
+}
+
+
+@pytest.mark.parametrize(("line", "head"), ONE_LINE.values(), ids=ONE_LINE.keys())
+def test_fault_of_a_recipe(desk: Desk, line: str, head: str) -> None:
+    desk.recipe("mine", MINE.replace("  epochs: 3", line))
+    report = desk.refused("+recipe=mine")
+    assert report.startswith("1 fault, nothing was touched:\n"), report
+    assert report.splitlines()[1].strip().startswith(head), report
+
+
+BROKEN: dict[str, tuple[str, str]] = {
+    "yaml": ("# Broken\ninputs: [\n", "recipes/broken.yaml:2: not YAML: "),
+    "twice": ("a: 1\na: 2\n", "recipes/broken.yaml:2: not YAML: found duplicate key a"),
+    "list": ("- a\n", "recipes/broken.yaml:1: not a mapping of keys"),
+    "number": ("3\n", "recipes/broken.yaml:1: not a mapping of keys"),
+    "interpolation": ("train:\n  epochs: ${\n", "recipes/broken.yaml:2: no viable alternative"),
+    "header": ("# @package a b\n", "recipes/broken.yaml:1: Too many components"),
+    "loop": ("defaults: [/recipe/broken, _self_]\n", "recipes/broken.yaml: a recipe extends itself"),
+    "extends": ("defaults:\n  - /recipe/iri\n", "recipes/broken.yaml:2 defaults: there is no recipe 'iri'"),
+    "override": (
+        "defaults:\n  - override /storage: locl\n",
+        "recipes/broken.yaml:2 defaults: there is no storage 'locl'",
+    ),
+    "defaults": ("defaults: words\n", "recipes/broken.yaml: Invalid defaults list"),
+    "search-path": (
+        "hydra: {searchpath: [x]}\n",
+        "recipes/broken.yaml: In 'recipe/broken': Overriding hydra.searchpath",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "head"), BROKEN.values(), ids=BROKEN.keys())
+def test_broken_recipe_is_one_fault_and_the_rest_is_checked(desk: Desk, text: str, head: str) -> None:
+    desk.recipe("broken", text)
+    report = desk.refused("+recipe=broken", "gpus=-1", "train.epochs=0")
+    assert report.startswith("3 faults, nothing was touched:\n"), report
+    assert report.splitlines()[1].strip().startswith(head), report
+    assert "command line gpus=-1: not a choice" in report
+    assert "command line train.epochs=0: must be" in report
+
+
+def test_broken_recipe_leaves_help_alone(desk: Desk) -> None:
+    for name, (text, _) in BROKEN.items():
+        desk.recipe(name.replace("-", "_"), text)
+    (desk.folder / "recipes/latin.yaml").write_bytes(b"# caf\xe9\n")
+    outcome = desk.command("--help")
+    assert outcome.code == 0
+    assert "  latin" in outcome.out
+    assert "recipes/latin.yaml:1: not UTF-8 text" in desk.refused("+recipe=latin")
+
+
+def test_no_arguments(desk: Desk) -> None:
+    report = desk.refused()
+    assert f"{ROOT}/conf/config.yaml:8 inputs: is not set" in report
+    assert "+recipe=iris" in report
+    assert "--help" in report
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("iris", "did you mean +recipe=iris?"), ("iris.yaml", "did you mean +recipe=iris?")]
+)
+def test_bare_word(desk: Desk, word: str, hint: str) -> None:
+    report = desk.refused(word)
+    assert report.startswith("1 fault")
+    assert hint in report
+
+
+def test_unknown_recipe_is_one_fault(desk: Desk) -> None:
+    report = desk.refused("+recipe=irs")
+    assert report.startswith("1 fault")
+    assert "command line +recipe=irs: there is no recipe 'irs'" in report
+    assert "wanted: csvtest, iris" in report
+    assert "did you mean 'iris'?" in report
+
+
+def test_recipe_given_twice(desk: Desk) -> None:
+    assert "a recipe is given twice" in desk.refused("+recipe=iris", "+recipe=csvtest")
+
+
+def test_all_faults_of_a_command_at_once(desk: Desk) -> None:
+    desk.recipe("mine", MINE.replace("epochs: 3", "epochs: 0").replace("label: b", "label: bb"))
+    report = desk.refused(
+        "+recipe=mine",
+        "+gpu=2",
+        "gpus=-1",
+        "storage=s3",
+        "engine.lanes=0",
+        "train.batch_size=x",
+        "a=(b",
+        "tables.root=1",
+    )
+    assert report.startswith("9 faults, nothing was touched:\n"), report
+    for text in (
+        "command line a=(b: cannot be read",
+        "command line storage=s3: there is no storage 's3'",
+        "recipes/mine.yaml:14 train.epochs: must be at least 1",
+        "command line train.batch_size=x: has the wrong type",
+        "command line tables.root=1: has the wrong type",
+        "command line engine.lanes=0: must be at least 1",
+        "command line +gpu=2: unknown key 'gpu'",
+        "command line gpus=-1: not a choice of GPUs",
+        "recipes/mine.yaml:7 inputs.train.label: no column 'bb'",
+    ):
+        assert text in report, report
+
+
+def test_an_override_hides_the_recipes_fault(desk: Desk) -> None:
+    desk.recipe("mine", MINE.replace("epochs: 3", "epochs: 0"))
+    assert desk.command("+recipe=mine", "train.epochs=1").code == 0
+    assert desk.runs[0].config.train.epochs == 1
+
+
+def test_fault_in_an_extended_recipe_names_its_file(desk: Desk) -> None:
+    desk.recipe("mine", "defaults: [/recipe/csvtest, _self_]\ninputs: {train: {features: [d9]}}\n")
+    assert "recipes/mine.yaml:2 inputs.train.features[0]: no column 'd9'" in desk.refused("+recipe=mine")
+    assert f"{CSVTEST}:9 inputs.train.label: no column 'd5'" in desk.refused(
+        "+recipe=csvtest", "~inputs.train.columns.d5", "inputs.train.record_defaults=null"
+    )
