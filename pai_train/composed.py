@@ -21,7 +21,7 @@ from pai_train import overrides as asked_for
 from pai_train import recipes
 from pai_train.errors import Fault, Refused, did_you_mean
 from pai_train.plain import environment_kept, plain
-from pai_train.provenance import Origins, layers, line_of_default, locate
+from pai_train.provenance import Origins, layers, line_of_default, locate, quoted
 from pai_train.spec.judge import judge, remove
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _blamed(error: Exception, given: Sequence[str]) -> str:
 def _refusal(error: Exception, blamed: str, word: str) -> Fault:
     if isinstance(error, recipes.RecipeError):
         return Fault(error.message, where=error.place)
-    where = f"{word} {blamed}"
+    where = quoted(blamed, word)
     files = _recipe_files(blamed)
     if isinstance(error, RecursionError):
         return Fault("a recipe extends itself", where=recipes.shown(files[0]) if files else where)

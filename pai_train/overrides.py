@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pai_train import recipes
 from pai_train.errors import Fault, did_you_mean, nearest
-from pai_train.provenance import quoted
+from pai_train.provenance import is_secret, quoted
 from pai_train.spec.config import JobConfig
 
 if TYPE_CHECKING:
@@ -144,8 +144,9 @@ def _unreadable(text: str, message: str, word: str) -> Fault:
     lines = [line for line in message.splitlines() if line.strip(" ^") and not line.startswith(("Error", "See http"))]
     reason = lines[0].removeprefix("LexerNoViableAltException: ") if lines else ""
     reason = reason.partition(" expecting {")[0]
-    what = f"cannot be read: {reason}" if reason and reason != text else "cannot be read"
-    return Fault(what, where=f"{word} {text}", wanted="key=value, +group=option or ~key", todo=todo)
+    known = reason and reason not in text and not is_secret(text.partition("=")[0])
+    what = f"cannot be read: {reason}" if known else "cannot be read"
+    return Fault(what, where=quoted(text, word), wanted="key=value, +group=option or ~key", todo=todo)
 
 
 def _no_group(override: Override, groups: Sequence[str], word: str) -> Fault:
@@ -156,7 +157,7 @@ def _no_group(override: Override, groups: Sequence[str], word: str) -> Fault:
 def _several(override: Override, word: str) -> Fault:
     key = override.key_or_group
     todo = "give one value, and start one command per value"
-    if override.value_type == ValueType.SIMPLE_CHOICE_SWEEP:
+    if override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and not is_secret(key):
         value = override.get_value_string()
         todo = f'as one text: "{key}=\'{value}\'"; as a list: "{key}=[{value}]"; else one command per value'
     return Fault("several values for one run", where=quoted(override, word), todo=todo)

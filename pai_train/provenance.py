@@ -71,11 +71,16 @@ class Origins:
         return key
 
 
-def quoted(override: Override, word: str) -> str:
+def is_secret(key: str) -> bool:
+    """Tells whether a key's name says that its value is not to be shown."""
+    return _SECRET.search(key) is not None
+
+
+def quoted(override: Override | str, word: str) -> str:
     """Returns an override as given, shortened, with the value of what may be a secret left out."""
-    text = str(override.input_line)
+    text = override if isinstance(override, str) else str(override.input_line)
     key, equals, _ = text.partition("=")
-    if _SECRET.search(key) and equals:
+    if equals and is_secret(key):
         text = f"{key}=…"
     return f"{word} {text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + '…'}"
 

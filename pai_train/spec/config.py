@@ -166,7 +166,9 @@ class JobConfig:
 
     inputs: Annotated[dict[str, InputConfig], Doc("What to read, by name; `train` is required, `test` is evaluated.")]
     outputs: Annotated[dict[str, OutputConfig], Doc("What to write, by name.")] = field(default_factory=dict)
-    checkpointDir: Annotated[str, Doc("Folder of the run's checkpoints, relative to storage.root, or a full URL.")]
+    checkpointDir: Annotated[  # noqa: N815 - PAI's spelling
+        str, Doc("Folder of the run's checkpoints, relative to storage.root, or a full URL.")
+    ]
     gpus: Annotated[int | str, Doc("0: CPU; N: exactly N GPUs; auto: all visible; '0,1': these GPUs.")] = 0
     on_missing_gpu: Annotated[
         Literal["logical_cpu", "fail"],

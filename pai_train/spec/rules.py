@@ -189,27 +189,11 @@ def _output(key: str, output: OutputConfig, config: JobConfig) -> Iterator[Fault
             ddl = parse_ddl(output.ddl)
         except SyntaxFault as fault:
             yield Fault(f"not a CREATE TABLE statement: {fault}", where=f"{key}.ddl", got=output.ddl)
-    if ddl is not None and output.table is not None:
-        yield from _same_table(key, output.table, ddl, config.tables.project)
     rows = config.inputs.get(output.input)
     if rows is None:
         what, todo = f"no input {output.input!r}", did_you_mean(output.input, config.inputs)
         yield Fault(what, where=f"{key}.input", got=output.input, todo=todo)
     yield from _output_columns(key, output, rows, ddl)
-
-
-def _same_table(key: str, table: str, ddl: Ddl, project: str) -> Iterator[Fault]:
-    ref = _ref(table, project)
-    if ref is None:
-        return
-    created = (ddl.project or ref.project, ddl.name)
-    if created != (ref.project, ref.name):
-        yield Fault(
-            "the statement creates another table",
-            where=f"{key}.ddl",
-            got=".".join(created),
-            wanted=f"{ref.project}.{ref.name}, as in {key}.table",
-        )
 
 
 def _output_columns(key: str, output: OutputConfig, rows: InputConfig | None, ddl: Ddl | None) -> Iterator[Fault]:

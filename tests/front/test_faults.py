@@ -137,7 +137,8 @@ ONE_OVERRIDE: dict[str, tuple[str, str, tuple[str, ...]]] = {
         ("got: create table",),
     ),
     "ddl-without-table": ("outputs.done={table: null, oss: x}", "a CREATE TABLE statement needs its table", ()),
-    "ddl-of-another": ("outputs.done.table=other", "the statement creates another table", ("got: pai_train.result",)),
+    "secret-unread": ("+storage.password=(SEKRET", "command line +storage.password=…: cannot be read", ()),
+    "secret-list": ("+storage.password=SEKRET,b", "command line +storage.password=…: several values", ()),
     "secret": ("+storage.secret_key=SEKRET", "command line +storage.secret_key=…: unknown key 'secret_key'", ()),
 }
 
@@ -160,7 +161,7 @@ ONE_LINE: dict[str, tuple[str, str]] = {
     "unknown": ("  epoch: 2", "recipes/mine.yaml:14 train.epoch: unknown key 'epoch'"),
     "wrong-type": ("  epochs: many", "recipes/mine.yaml:14 train.epochs: has the wrong type"),
     "flow": ("  {epochs: 1,\n   seed: -1}", "recipes/mine.yaml:15 train.seed: must be at least 0"),
-    "open": ("  epochs: 1\nmodel: {params: {x: ???}}", "recipes/mine.yaml:15 model.params.x: is not set"),
+    "open": ("  epochs: 1\nmodel: {params: {x: '???'}}", "recipes/mine.yaml:15 model.params.x: is not set"),
     "interpolation": ("  epochs: ${nope}", "recipes/mine.yaml:14 train.epochs: cannot be resolved"),
     "group-key": ("  epochs: 1\nengine:\n  lanes: 999", "recipes/mine.yaml:16 engine.lanes: must be at most 256"),
 }
@@ -268,6 +269,11 @@ def test_all_faults_of_a_command_at_once(desk: Desk) -> None:
         "recipes/mine.yaml:7 inputs.train.label: no column 'bb'",
     ):
         assert text in report, report
+
+
+def test_a_statement_serves_another_table(desk: Desk) -> None:
+    desk.recipe("mine", MINE)
+    assert desk.command("+recipe=mine", "outputs.done.table=odps://other/tables/result_2").code == 0
 
 
 def test_an_override_hides_the_recipes_fault(desk: Desk) -> None:
