@@ -57,7 +57,7 @@ def _parse(arguments: list[str]) -> Namespace:
         raise Refused([Fault(message, where="command line", todo=known or f"{_PROGRAM} --help lists what there is")])
 
     parser.error = refuse  # type: ignore[method-assign]
-    return parser.parse_args(arguments)
+    return parser.parse_intermixed_args(arguments)
 
 
 def _refuse_unserved(options: Namespace) -> None:

@@ -21,8 +21,9 @@ from pai_train import overrides as asked_for
 from pai_train import recipes
 from pai_train.errors import Fault, Refused, did_you_mean
 from pai_train.plain import environment_kept, plain
-from pai_train.provenance import Origins, layers, line_of_default, locate, quoted
+from pai_train.provenance import Origins, layers, locate, quoted
 from pai_train.spec.judge import judge, remove
+from pai_train.yaml_lines import line_of_default
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

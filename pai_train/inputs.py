@@ -121,6 +121,9 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     if info is None or _empty(info):
         sample = _sample(config, f"{ref.name}.csv", rooms.tables_local, rooms)
         if sample is not None and declared:
+            found = _sample_faults(sample, declared)
+            if found:
+                return None, found
             place = table_sample(sample, rooms.tables, ref, declared)
             return _Found(str(ref), _types(declared), place, open_table, (ref.project, ref.name)), []
     if info is None:
@@ -160,6 +163,14 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
         return None, faults
     columns = _types(declared or present.values())
     return _Found(str(ref), columns, None, open_table, (ref.project, ref.name)), []
+
+
+def _sample_faults(path: Path, columns: Sequence[Column]) -> list[Fault]:
+    from pai_train.feed.csv import look as look_at_csv
+    from pai_train.tables.arrow import arrow_type
+
+    info = _local(path)
+    return look_at_csv(open_store(info.url), [info], {c.name: arrow_type(c) for c in columns}, header=False)
 
 
 def _empty(info: TableInfo) -> bool:

@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from hydra.types import RunMode
 
 from pai_train.recipes import RecipeSource, shown
 from pai_train.spec.check import split_key
+from pai_train.yaml_lines import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -103,44 +103,6 @@ def locate(config: DictConfig, config_path: str) -> Path | None:
         if path is not None and path.is_file():
             return path
     return None
-
-
-def line_of(text: str, key: str) -> int | None:
-    """Returns the line, from 1, on which a YAML text sets a dotted key; None when it does not."""
-    node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
-    line = None
-    for part in split_key(key) if key else []:
-        if isinstance(node, yaml.MappingNode):
-            pairs = [pair for pair in node.value if pair[0].value == part]
-            if not pairs:
-                return None
-            line, node = pairs[-1][0].start_mark.line + 1, pairs[-1][1]
-        elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
-            node = node.value[int(part)]
-            line = node.start_mark.line + 1
-        else:
-            return None
-    return line
-
-
-def line_of_default(text: str, name: str) -> int | None:
-    """Returns the line on which a YAML text's defaults list names a config, such as `recipe/iris` or `iris`."""
-    node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
-    pairs = node.value if isinstance(node, yaml.MappingNode) else []
-    scalars = (scalar for key, value in pairs if key.value == "defaults" for scalar in _scalars(value))
-    last = name.rsplit("/", maxsplit=1)[-1]
-    return next((scalar.start_mark.line + 1 for scalar in scalars if scalar.value.rsplit("/")[-1] == last), None)
-
-
-def _scalars(node: Any) -> Iterator[yaml.ScalarNode]:
-    if isinstance(node, yaml.ScalarNode):
-        yield node
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _scalars(item)
-    elif isinstance(node, yaml.MappingNode):
-        for _, value in node.value:
-            yield from _scalars(value)
 
 
 def _outwards(key: str) -> Iterator[str]:

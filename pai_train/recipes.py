@@ -178,7 +178,7 @@ def _parse(text: str, path: Path) -> Any:
 
 
 def _line_of(error: Exception, text: str) -> int | None:
-    from pai_train.provenance import line_of
+    from pai_train.yaml_lines import line_of
 
     key = getattr(error, "full_key", None)
     return line_of(text, str(key)) if key else None

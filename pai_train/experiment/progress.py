@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 LIVE_EVERY_S = 0.125
 PLAIN_EVERY_S = 10.0
+EPOCH_EVERY_S = 1.0
+"""Plain lines of epochs that end sooner after the line before are left out, but for the last epoch's."""
 WINDOW_S = 30.0
 _SHORTEST_S = 0.05
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f]")
@@ -134,10 +136,11 @@ class Progress:
         metrics: Mapping[str, SupportsFloat],
         waited_s: float,
     ) -> None:
-        """As `update`, at the end of an epoch: a plain line is always written."""
+        """As `update`, at the end of an epoch: a plain line is written, unless the last one is quite new."""
         self._seen = _Seen(epoch, step, rows, loss, metrics, waited_s)
         now = self._clock()
-        if not self._terminal or now >= self._next:
+        spoken_at = self._next - self._every_s
+        if now >= self._next or (not self._terminal and (now - spoken_at >= EPOCH_EVERY_S or epoch == self._epochs)):
             self._draw(now)
 
     def say(self, text: str) -> None:

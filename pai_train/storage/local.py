@@ -81,8 +81,7 @@ class LocalFiles(LocalFileSystem):  # type: ignore[misc]
             shutil.copyfileobj(source, output, _COPY_BYTES)
 
     def rm(self, path: str | list[str], recursive: bool = False, maxdepth: int | None = None) -> None:
-        for name in [path] if isinstance(path, str) else path:
-            name = self._strip_protocol(name)
+        for name in map(self._strip_protocol, [path] if isinstance(path, str) else path):
             if recursive and os.path.isdir(name) and not os.path.islink(name):
                 _remove_tree(name)
             else:

@@ -48,7 +48,7 @@ class FilesWrite:
         self,
         folder_url: str,
         schema: pa.Schema,
-        format: Format,
+        format: Format,  # noqa: A002 - the recipe's word
         mode: WriteMode,
         token: str,
     ) -> None:
@@ -163,7 +163,7 @@ class FilesWrite:
             )
 
 
-def _check_format(where: str, schema: pa.Schema, format: Format) -> None:
+def _check_format(where: str, schema: pa.Schema, format: Format) -> None:  # noqa: A002
     nested = [field.name for field in schema if pa.types.is_nested(field.type) or pa.types.is_binary(field.type)]
     if format == "csv" and nested:
         raise TableError(

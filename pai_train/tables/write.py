@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pai_train.tables.catalog import StoreCatalog
     from pai_train.tables.contracts import WriteMode
 
-TOKEN = "pai_train.token"
+TOKEN = "pai_train.token"  # noqa: S105 - the name of a property
 
 _COMMIT_ATTEMPTS = 30
 _LONGEST_WAIT_S = 2.0

@@ -52,20 +52,28 @@ def test_plain_lines_come_first_after_the_first_call_then_every_ten_seconds():
     ]
 
 
-def test_every_epoch_has_a_plain_line():
+def epochs_shown(epochs, seconds_each):
+    """Returns the first words of the lines of four short epochs."""
     stream, clock = io.StringIO(), Clock()
-    with Progress(None, None, stream, clock, environ=PLAIN) as progress:
-        for epoch in range(1, 4):
+    with Progress(None, epochs, stream, clock, environ=PLAIN) as progress:
+        for epoch in range(1, 5):
             for step in range(5):
-                clock.now += 0.01
+                clock.now += seconds_each / 5
                 update(progress, epoch * 5 + step, epoch=epoch)
             progress.epoch_end(
                 epoch=epoch, step=epoch * 5 + 4, rows=9, loss=0.25, metrics={"accuracy": 0.987654}, waited_s=0
             )
     lines = stream.getvalue().splitlines()
-    assert len(lines) == 1 + 3
-    assert [line[:7] for line in lines] == ["epoch 1", "epoch 1", "epoch 2", "epoch 3"]
     assert lines[-1].endswith("loss 0.25  accuracy 0.9877")
+    return [line[:7] for line in lines]
+
+
+def test_every_epoch_of_a_second_or_more_has_a_plain_line():
+    assert epochs_shown(None, 2) == ["epoch 1", "epoch 1", "epoch 2", "epoch 3", "epoch 4"]
+
+
+def test_short_epochs_do_not_flood_a_log_file_and_the_last_is_always_there():
+    assert epochs_shown(4, 0.4) == ["epoch 1", "epoch 3", "epoch 4"]
 
 
 def test_without_a_total_there_is_neither_percent_nor_eta():

@@ -37,6 +37,12 @@ class Running:
     def text(self) -> str:
         return self._out.read_text(errors="replace")
 
+    @property
+    def alive(self) -> bool:
+        if isinstance(self.process, subprocess.Popen):
+            return self.process.poll() is None
+        return self.process.is_alive()
+
     def wait(self, timeout_s: float = 120) -> Finished:
         if isinstance(self.process, subprocess.Popen):
             code = self.process.wait(timeout_s)
@@ -52,8 +58,7 @@ class Running:
         """Waits until the condition holds while the process lives."""
         end = time.monotonic() + timeout_s
         while not condition():
-            alive = self.process.poll() is None if isinstance(self.process, subprocess.Popen) else self.process.is_alive()
-            if not alive or time.monotonic() > end:
+            if not self.alive or time.monotonic() > end:
                 raise TimeoutError(f"the condition never held: {self.text}")
             time.sleep(0.005)
 
