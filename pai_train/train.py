@@ -19,13 +19,13 @@ from pai_train.experiment.record import InputRecord, OutputRecord, Record
 from pai_train.experiment.summary import summary
 from pai_train.experiment.watch import Watch
 from pai_train.feed.batches import arrow_superbatches
-from pai_train.feed.contracts import FeedPlan, Split
+from pai_train.feed.contracts import FeedPlan, Position, Split
 from pai_train.feed.engines import engine
 from pai_train.feed.order import lay_out
 from pai_train.models.contracts import ColumnSpec, LabelSpec
 from pai_train.models.load import build
 from pai_train.models.statistics import collect_classes, describe
-from pai_train.storage import open_store
+from pai_train.storage import display, open_store
 from pai_train.training.checkpoints import Checkpoints
 from pai_train.training.contracts import TrainState
 from pai_train.training.generations import Run, Runs
@@ -140,7 +140,9 @@ class _Training:
             devices=job.devices,
         )
         if state is None:
-            state = TrainState(0, 0, {}, run.run_id, job.config_hash, versions=_versions())
+            others = {name: one.snapshot for name, one in sources.items() if name != "train"}
+            positions = {name: Position(snapshot, "whole", 0, 0, 0, ()) for name, snapshot in others.items()}
+            state = TrainState(0, 0, positions, run.run_id, job.config_hash, versions=_versions())
         else:
             read_variables(learner.variables, restored)
             logger.info("going on behind step %d of run %s", state.step, run.run_id)
@@ -187,7 +189,9 @@ class _Training:
                 stop=lambda: self._signals.requested,
             ).run(state)
         record.metrics = last_metrics(state)
-        record.steps = state.step
+        record.epochs, record.steps = state.epoch, state.step
+        latest = checkpoints.latest()
+        record.checkpoint = display(latest.url) if latest is not None else None
         record.save()
         return state
 
@@ -195,6 +199,14 @@ class _Training:
         position = state.positions.get(item.name) if state else None
         source = item.open(position.snapshot.id if position else None)
         snapshot = source.snapshot
+        if position is not None and snapshot.id != position.snapshot.id:
+            raise DataError(
+                "the data changed since the run began",
+                where=item.address,
+                got=f"{snapshot.rows} rows, {snapshot.bytes} bytes",
+                wanted=f"{position.snapshot.rows} rows, {position.snapshot.bytes} bytes, as in its checkpoint",
+                todo="train.resume=never starts anew on the data as they are",
+            )
         if item.snapshot is not None and snapshot.id != item.snapshot:
             raise DataError(
                 "the input is no longer the snapshot asked for",
@@ -214,6 +226,7 @@ class _Training:
             return LabelSpec(label.column, "regression")
         classes = label.classes
         if classes is None:
+            logger.info("reading the classes of %s; label.classes in the recipe saves this pass", label.column)
             batches = (batch for chunk in source.chunks() for batch in source.read(chunk, [label.column]))
             classes = collect_classes(batches, label.column, None, MAX_CLASSES)
         return LabelSpec(label.column, "classification", tuple(classes))
