@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import types
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pai_train.composed import Composed
 
 ROOT = Path(__file__).parents[2]
+HYDRAS_OWN = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"}
 
 
 @dataclass
@@ -42,9 +44,16 @@ class Desk:
     def command(self, *arguments: str) -> Outcome:
         self._capsys.readouterr()
         before = sorted(self.folder.rglob("*"))
-        code = main(arguments)
+        if HYDRAS_OWN & set(arguments):
+            # Hydra sets logging up anew, at which absl, once TensorFlow is loaded, closes a captured stderr.
+            command = [sys.executable, "-m", "pai_train", *arguments]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            outcome = Outcome(done.returncode, done.stdout, done.stderr)
+        else:
+            code = main(arguments)
+            outcome = Outcome(code, *self._capsys.readouterr())
         assert sorted(self.folder.rglob("*")) == before, "a command that does not run leaves the folder as it was"
-        return Outcome(code, *self._capsys.readouterr())
+        return outcome
 
     def refused(self, *arguments: str) -> str:
         outcome = self.command(*arguments)
