@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pai_train.composed import Composed, compose
     from pai_train.experiment.record import Record
+    from pai_train.front.composed import Composed, compose
     from pai_train.spec.config import JobConfig
 
 __all__ = ["__version__", "compose", "run"]
@@ -22,7 +22,7 @@ def run(job: Composed | JobConfig) -> Record:
         PaiTrainError: The run failed.
     """
     from pai_train import resolver
-    from pai_train.composed import of_config
+    from pai_train.front.composed import of_config
     from pai_train.spec.config import JobConfig
 
     return resolver.run(of_config(job) if isinstance(job, JobConfig) else job)
@@ -31,6 +31,6 @@ def run(job: Composed | JobConfig) -> Record:
 def __getattr__(name: str) -> Any:
     if name != "compose":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pai_train.composed import compose
+    from pai_train.front.composed import compose
 
     return compose

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from pai_train import __version__, recipes
+from pai_train import __version__
 from pai_train.errors import EXIT_DONE, EXIT_REFUSED, Fault, PaiTrainError, Refused, did_you_mean
+from pai_train.front import recipes
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -112,7 +113,7 @@ def _no_job(config: Any) -> None:
 
 
 def _run(options: Namespace) -> int:
-    from pai_train.composed import compose
+    from pai_train.front.composed import compose
 
     overrides = list(options.overrides)
     if options.config_dir is not None:

@@ -159,6 +159,11 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     ]
     if _empty(info):
         faults.append(Fault("the table holds no rows", f"{key}.table", got=str(ref), todo="fill it, or name another"))
+    else:
+        try:
+            open_table(None)
+        except PaiTrainError as error:
+            faults.append(_at(error.fault, f"{key}.snapshot" if config.snapshot else f"{key}.table"))
     if faults:
         return None, faults
     columns = _types(declared or present.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from pai_train.spec.ddl import parse_ddl
 from pai_train.spec.table import Column, Ddl
 from pai_train.spec.types import MaxComputeType, Primitive
 from pai_train.storage import display, join, open_store, resolve
+from pai_train.tables.partitions import one_partition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,11 +26,23 @@ if TYPE_CHECKING:
     from pai_train.spec.contracts import WriteSession
     from pai_train.tables.contracts import TableInfo
 
+logger = logging.getLogger(__name__)
+
 _EXTRA = {PREDICTION: "prediction", PROBABILITY: "probability"}
 
 
-def look(name: str, config: OutputConfig, source: JobInput, rooms: Rooms) -> tuple[JobOutput | None, list[Fault]]:
+def look(
+    name: str, config: OutputConfig, source: JobInput, rooms: Rooms, *, begun: bool = False
+) -> tuple[JobOutput | None, list[Fault]]:
     """Finds what an output is and where its columns come from; writes nothing.
+
+    Args:
+        name: Its name in the recipe.
+        config: What was asked.
+        source: The input whose rows are predicted.
+        rooms: Where to look.
+        begun: Whether an earlier start of the same run may have written into it. What is there is then judged by the
+            write itself, which knows its own rows.
 
     Returns:
         The output, None when it cannot be written, and all faults with their keys in `where`.
@@ -37,20 +51,27 @@ def look(name: str, config: OutputConfig, source: JobInput, rooms: Rooms) -> tup
     if source.label is None:
         return None, [Fault("predictions need an input with a label", f"{key}.input", got=config.input)]
     try:
-        return (_table if config.table else _files)(name, config, source, rooms)
+        return (_table if config.table else _files)(name, config, source, rooms, begun)
     except PaiTrainError as error:
         fault = error.fault
         return None, [replace(fault, where=key, what=f"{fault.where}: {fault.what}" if fault.where else fault.what)]
 
 
-def _table(name: str, config: OutputConfig, source: JobInput, rooms: Rooms) -> tuple[JobOutput | None, list[Fault]]:
+def _table(
+    name: str, config: OutputConfig, source: JobInput, rooms: Rooms, begun: bool
+) -> tuple[JobOutput | None, list[Fault]]:
     key = f"outputs.{name}"
     ref = parse_table(config.table or "", rooms.project)
     ddl = parse_ddl(config.ddl) if config.ddl else None
     info = rooms.tables.describe(ref)
     faults = _table_faults(key, config, ref, ddl, info, source, rooms)
+    if not begun and config.write == "fail" and info is not None and info.snapshot is not None and info.snapshot.rows:
+        got = f"{ref}, {info.snapshot.rows} rows"
+        faults.append(Fault("the table holds rows", f"{key}.write", got=got, wanted="an empty table"))
     if faults:
         return None, faults
+    if ddl is not None or info is not None:
+        one_partition(ref, ddl.partitions if ddl is not None else info.partitions if info is not None else ())
     columns = ddl.columns if ddl else info.columns if info else ()
     types = {column.name: column.type for column in columns}
     named = {out.lower(): value.lower() for out, value in config.columns.items()}
@@ -59,7 +80,13 @@ def _table(name: str, config: OutputConfig, source: JobInput, rooms: Rooms) -> t
         return None, faults
 
     def create() -> bool:
-        return ddl is not None and rooms.tables.ensure(ref, ddl).created
+        if ddl is None or not rooms.tables.ensure(ref, ddl).created:
+            return False
+        if ddl.name != ref.name:
+            logger.info("%s: %s has the columns that the statement gives %s", key, ref, ddl.name)
+        if ddl.clustered is not None or ddl.primary_key:
+            logger.warning("%s: CLUSTERED BY and PRIMARY KEY have no effect on %s", key, ref)
+        return True
 
     def write(token: str) -> WriteSession:
         return rooms.tables.write(ref, config.write, token)
@@ -97,16 +124,12 @@ def _table_faults(
                     todo="change the statement, or name another table; a table is never dropped or altered",
                 )
             ]
-    if config.write == "fail" and info is not None and info.snapshot is not None and info.snapshot.rows:
-        return [
-            Fault(
-                "the table holds rows", f"{key}.write", got=f"{ref}, {info.snapshot.rows} rows", wanted="an empty table"
-            )
-        ]
     return []
 
 
-def _files(name: str, config: OutputConfig, source: JobInput, rooms: Rooms) -> tuple[JobOutput | None, list[Fault]]:
+def _files(
+    name: str, config: OutputConfig, source: JobInput, rooms: Rooms, begun: bool
+) -> tuple[JobOutput | None, list[Fault]]:
     from pai_train.tables.arrow import arrow_type
     from pai_train.tables.files import FilesWrite
 
@@ -121,7 +144,7 @@ def _files(name: str, config: OutputConfig, source: JobInput, rooms: Rooms) -> t
         named = dict(config.columns)
         types = {out: source.columns.get(value) or _made_type(value, source) for out, value in named.items()}
     mapping, faults = _mapping(key, types, named, source)
-    if config.write == "fail" and store.list(url):
+    if not begun and config.write == "fail" and store.list(url):
         faults.append(Fault("the folder holds objects", f"{key}.write", got=display(url), wanted="an empty folder"))
     if config.format == "csv" and any(info.url != join(url, "MANIFEST.json") for info in store.glob(url)):
         faults.append(Fault("the output is an object, not a folder", f"{key}.oss", got=display(url)))

@@ -11,19 +11,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pai_train import inputs, outputs, recipes
+from pai_train import inputs, outputs
 from pai_train.errors import DeviceError, Fault, PaiTrainError, Refused
 from pai_train.experiment.reproduce import reproduce_line
+from pai_train.front import recipes
 from pai_train.inputs import Rooms
 from pai_train.job import Job, JobInput, JobOutput
 from pai_train.launch.native import native_stderr
+from pai_train.spec.address import parse_table
+from pai_train.spec.tokens import is_name
 from pai_train.storage import open_store, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pai_train.composed import Composed
     from pai_train.experiment.record import Record
+    from pai_train.front.composed import Composed
     from pai_train.spec.config import JobConfig
     from pai_train.training.devices import Devices
 
@@ -78,19 +81,20 @@ def resolve_job(composed: Composed) -> Job:
 
 
 def _look(config: JobConfig, composed: Composed) -> tuple[dict[str, JobInput], dict[str, JobOutput], str]:
-    from pai_train.models.load import signature_faults
+    from pai_train.training.generations import Runs
 
     faults: list[Fault] = []
-    checkpoints = ""
+    checkpoints, begun = "", False
     try:
         checkpoints = resolve(config.storage.root, config.checkpointDir)
-        if not open_store(checkpoints).exclusive_create:
+        store = open_store(checkpoints)
+        if not store.exclusive_create:
             faults.append(Fault("the store has no exclusive create", "checkpointDir", got=checkpoints))
+        if config.train.resume == "auto":
+            begun = Runs(store, checkpoints).unfinished(composed.config_hash) is not None
     except PaiTrainError as error:
         faults.append(replace(error.fault, where="checkpointDir"))
-    faults += [
-        replace(fault, where=_model_key(fault)) for fault in signature_faults(config.model.name, config.model.params)
-    ]
+    faults += [replace(fault, where=_model_key(fault)) for fault in _model_faults(config)]
     try:
         rooms = _rooms(config, composed)
     except PaiTrainError as error:
@@ -105,7 +109,7 @@ def _look(config: JobConfig, composed: Composed) -> tuple[dict[str, JobInput], d
     for name, wanted in config.outputs.items():
         if wanted.input not in found_inputs:
             continue
-        output, found = outputs.look(name, wanted, found_inputs[wanted.input], rooms)
+        output, found = outputs.look(name, wanted, found_inputs[wanted.input], rooms, begun=begun)
         faults += found
         if output is not None:
             found_outputs[name] = output
@@ -141,6 +145,18 @@ def _fit_together(found: Mapping[str, JobInput]) -> list[Fault]:
     return faults
 
 
+def _model_faults(config: JobConfig) -> list[Fault]:
+    from pai_train.models.load import signature_faults
+
+    # A builder of the user's own is imported here, and TensorFlow with it.
+    with native_stderr(_debug):
+        return signature_faults(config.model.name, config.model.params)
+
+
+def _debug(text: str) -> None:
+    logger.debug("%s", text)
+
+
 def _model_key(fault: Fault) -> str:
     return fault.where if fault.where and fault.where.startswith("model") else "model"
 
@@ -163,7 +179,7 @@ def _devices(config: JobConfig, composed: Composed) -> Devices:
 
     train = config.train
     try:
-        with native_stderr(lambda text: logger.debug("%s", text)):
+        with native_stderr(_debug):
             return prepare(config.gpus, config.on_missing_gpu, deterministic=train.deterministic, seed=train.seed)
     except DeviceError as error:
         raise Refused([_placed(composed, replace(error.fault, where="gpus"))]) from None
@@ -175,8 +191,9 @@ def _reproduce(composed: Composed, run_id: str, snapshots: Mapping[str, str]) ->
     fresh: dict[str, str] = {"checkpointDir": f"{config.checkpointDir.rstrip('/')}-again-{run_id}"}
     for name, output in config.outputs.items():
         if output.table is not None:
-            table, slash, partition = output.table.partition("/pt=")
-            fresh[f"outputs.{name}.table"] = f"{table}_again_{run_id}{slash}{partition}"
+            ref = parse_table(output.table, config.tables.project)
+            again = str(replace(ref, name=f"{ref.name}_again_{run_id}"))
+            fresh[f"outputs.{name}.table"] = again.rpartition("/")[2] if is_name(output.table) else again
         else:
             fresh[f"outputs.{name}.oss"] = f"{(output.oss or '').rstrip('/')}-again-{run_id}"
     line = reproduce_line(os.getcwd(), composed.overrides, snapshots=snapshots, fresh=fresh)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from glob import escape
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from pai_train.errors import TableError
 from pai_train.job import Sample
 from pai_train.spec.table import Column, Ddl
-from pai_train.storage import Store, display, open_store, resolve
+from pai_train.storage import ObjectExists, Store, display, open_store, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from pai_train.spec.address import TableRef
     from pai_train.tables.contracts import Tables
+
+logger = logging.getLogger(__name__)
 
 
 def table_sample(path: Path, tables: Tables, ref: TableRef, columns: Sequence[Column]) -> Sample:
@@ -30,16 +34,33 @@ def table_sample(path: Path, tables: Tables, ref: TableRef, columns: Sequence[Co
         types = {field.name: field.type for field in arrow_schema(columns)}
         source = CsvSource(store.glob(escape(url)), types, store=store, header=False)
         tables.ensure(ref, Ddl(ref.name, tuple(columns), comment=f"sample {path.name}"))
-        session = tables.write(ref, "overwrite", token=f"sample-{uuid4()}")
-        part = session.part(0, 0)
-        for chunk in source.chunks():
-            for batch in source.read(chunk, list(types)):
-                part.write(batch)
-        session.commit([part.finish()])
+        try:
+            session = tables.write(ref, "fail", token=f"sample-{uuid4()}")
+            part = session.part(0, 0)
+            for chunk in source.chunks():
+                for batch in source.read(chunk, list(types)):
+                    part.write(batch)
+            session.commit([part.finish()])
+        except TableError:
+            if not _filled(tables, ref):
+                raise
+            logger.info("%s was filled meanwhile, and stays as it is", ref)
 
     return Sample(display(url), str(ref), place)
 
 
 def file_sample(path: Path, store: Store, url: str) -> Sample:
     """Returns a sample that puts a copy of a file under a URL."""
-    return Sample(display(resolve("/", str(path.resolve()))), display(url), lambda: store.put(url, path))
+
+    def place() -> None:
+        try:
+            store.create(url, path.read_bytes())
+        except ObjectExists:
+            logger.info("%s appeared meanwhile, and stays as it is", display(url))
+
+    return Sample(display(resolve("/", str(path.resolve()))), display(url), place)
+
+
+def _filled(tables: Tables, ref: TableRef) -> bool:
+    info = tables.describe(ref)
+    return info is not None and info.snapshot is not None and info.snapshot.rows != 0

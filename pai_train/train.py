@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import re
 import tempfile
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,10 +36,12 @@ from pai_train.training.signals import StopSignals
 from pai_train.training.totals import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pyarrow as pa
 
     from pai_train.job import Job, JobInput
-    from pai_train.spec.contracts import Source
+    from pai_train.spec.contracts import Source, WriteSession
     from pai_train.training.learner import Learner
 
 logger = logging.getLogger(__name__)
@@ -45,6 +50,8 @@ DESCRIBED_ROWS = 10_000
 """Training rows whose statistics preprocessing uses: the first ones, so that a resumed run finds the same."""
 MAX_VOCABULARY = 1_000
 MAX_CLASSES = 10_000
+
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def train(job: Job) -> Record:
@@ -98,9 +105,11 @@ class _Training:
         record.run_id, record.generation = run.run_id, run.generation
         if run.notice:
             logger.info("%s", run.notice)
+        checkpoints = Checkpoints(store, run.url, keep_last=job.train.checkpoint.keep_last)
+        # Closed before the lease is given back: the last upload may still be under way.
         with (
-            Checkpoints(store, run.url, keep_last=job.train.checkpoint.keep_last) as checkpoints,
             checkpoints.lease(run.run_id),
+            checkpoints,
             tempfile.TemporaryDirectory(prefix="pai_train-") as scratch,
         ):
             restored = Path(scratch) / "restored"
@@ -146,13 +155,15 @@ class _Training:
         else:
             read_variables(learner.variables, restored)
             logger.info("going on behind step %d of run %s", state.step, run.run_id)
-        tokens = {name: state.tokens.get(name, f"{run.run_id}-{name}") for name in job.outputs}
+        tokens = {name: state.tokens.get(name, _token(run.run_id, name)) for name in job.outputs}
         state = replace(state, tokens=tokens)
+        # Opened before training, for what an output refuses to be known at once.
+        sessions = {name: output.write(tokens[name]) for name, output in job.outputs.items()}
         record.reproduce = job.reproduce(run.run_id, {name: one.snapshot.id for name, one in sources.items()})
         record.save()
         state = self._fit(learner, label, sources, state, checkpoints)
         record.weights_sha256 = weights_sha256(learner.variables)
-        self._predict(learner, label, sources, tokens)
+        self._predict(learner, label, sources, sessions)
 
     def _fit(
         self,
@@ -227,15 +238,28 @@ class _Training:
         classes = label.classes
         if classes is None:
             logger.info("reading the classes of %s; label.classes in the recipe saves this pass", label.column)
-            batches = (batch for chunk in source.chunks() for batch in source.read(chunk, [label.column]))
-            classes = collect_classes(batches, label.column, None, MAX_CLASSES)
+            with self._read(item, source, [label.column], None) as batches:
+                classes = collect_classes(batches, label.column, None, MAX_CLASSES)
         return LabelSpec(label.column, "classification", tuple(classes))
 
     def _describe(self, item: JobInput, source: Source) -> list[ColumnSpec]:
-        plan = FeedPlan(item.features, 4096, item.defaults, lanes=1, split=_split(item, "train"))
-        with arrow_superbatches(source, plan) as deliveries:
-            batches = (delivery.data for delivery in deliveries)
+        with self._read(item, source, item.features, _split(item, "train")) as batches:
             return describe(batches, item.features, DESCRIBED_ROWS, MAX_VOCABULARY)
+
+    @contextmanager
+    def _read(
+        self, item: JobInput, source: Source, columns: Sequence[str], split: Split | None
+    ) -> Iterator[Iterator[pa.RecordBatch]]:
+        """Opens rows as training sees them, in source order."""
+
+        def until_stopped() -> Iterator[pa.RecordBatch]:
+            for delivery in deliveries:
+                self._check_stop("looking at the input; nothing was trained since the last checkpoint")
+                yield delivery.data
+
+        plan = FeedPlan(tuple(columns), 4096, item.defaults, lanes=1, split=split)
+        with arrow_superbatches(source, plan) as deliveries:
+            yield until_stopped()
 
     def _plan(self, item: JobInput, label: LabelSpec, learner: Learner) -> FeedPlan:
         from pai_train.training.learner import auto_steps
@@ -267,34 +291,37 @@ class _Training:
         return None
 
     def _predict(
-        self, learner: Learner, label: LabelSpec, sources: Mapping[str, Source], tokens: Mapping[str, str]
+        self, learner: Learner, label: LabelSpec, sources: Mapping[str, Source], sessions: Mapping[str, WriteSession]
     ) -> None:
         from pai_train.serving.predict import predict_into
 
         features = self._job.inputs["train"].features
         for name, output in self._job.outputs.items():
             rows, snapshot = predict_into(
-                output.write(tokens[name]),
+                sessions[name],
                 learner,
                 sources[output.input],
                 features=features,
                 defaults=self._job.inputs[output.input].defaults,
                 classes=label.classes,
                 mapping=output.mapping,
-                check=self._check_stop,
+                check=partial(self._check_stop, "predicting; the trained state is saved"),
             )
             self._record.outputs[name] = OutputRecord(output.address, rows, snapshot.to_json())
             self._record.save()
 
-    def _check_stop(self) -> None:
+    def _check_stop(self, work: str) -> None:
         if self._signals.requested:
-            raise Interrupted(
-                "asked to stop while predicting; the trained state is saved", todo="the same command goes on"
-            )
+            raise Interrupted(f"asked to stop while {work}", todo="the same command goes on")
 
 
 def _split(item: JobInput, part: Any) -> Split | None:
     return Split(item.split[0], item.split[1], part) if item.split else None
+
+
+def _token(run_id: str, name: str) -> str:
+    """Names a run's write into an output, by letters that every store takes."""
+    return f"{run_id}-{name if _PLAIN.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _versions() -> dict[str, str]:

@@ -56,7 +56,8 @@ class Watch:
             # The first call carries the tracing of the graph; rates count from its end.
             self._warm = (now, rows)
         line = now - self._line_at >= STEP_LINES_EVERY_S
-        if line or self._progress.due:
+        # The last call of an epoch is shown with the epoch.
+        if not call.ended and (line or self._progress.due):
             values = self._values(call.running)
             self._progress.update(**self._shown(call, values, stats, rows))
             if line:

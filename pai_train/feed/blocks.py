@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pai_train.feed.fields import fill
+from pai_train.feed.fields import EmptyError, fill
 from pai_train.feed.order import Int64s, Layout, delivery
+from pai_train.spec.contracts import TextSource
+from pai_train.storage import display
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,14 +69,28 @@ def units(layout: Layout, plan: FeedPlan, lane: int, epoch: int, ordinal: int, s
 
 
 def read_block(source: Source, chunk: Chunk, plan: FeedPlan, unit: Unit) -> Block:
-    """Reads one unit. Pure: the same unit always gives the same block."""
+    """Reads one unit. Pure: the same unit always gives the same block.
+
+    Raises:
+        DataError: A row cannot be read, or holds a null where there is no default; says where it stands.
+    """
     schema = pa.schema([source.schema.field(name) for name in plan.columns])
     table = pa.Table.from_batches(list(source.read(chunk, plan.columns)), schema)
     order, cursors = delivery(plan, unit.epoch, chunk.id, table.num_rows, unit.start)
     if plan.shuffle != "none" or len(order) != table.num_rows:
         table = table.take(pa.array(order))
     batch = _one(table)
-    return Block(unit, batch if plan.defaults is None else fill(batch, plan.defaults), cursors)
+    try:
+        return Block(unit, batch if plan.defaults is None else fill(batch, plan.defaults), cursors)
+    except EmptyError as error:
+        raise error.at(_place(source, chunk, int(order[error.row]))) from None
+
+
+def _place(source: Source, chunk: Chunk, row: int) -> str:
+    if isinstance(source, TextSource):
+        return source.place(chunk, row)
+    url, _, rows = chunk.ref.rpartition("@")
+    return f"{display(url)}, row {int(rows.partition('-')[0]) + row}"
 
 
 def _one(table: pa.Table) -> pa.RecordBatch:

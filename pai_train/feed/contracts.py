@@ -121,7 +121,7 @@ class Superbatch:
 
     Attributes:
         columns: Per column one vector over all batches, batch after batch: TensorFlow tensors or numpy arrays.
-        rows: True row count of each batch on this worker; their sum is the vectors' length.
+        rows: True row count of each batch on this worker, 0 where it has none; their sum is the vectors' length.
         after: The position behind the last batch. Its epoch is one higher when these batches end an epoch.
     """
 

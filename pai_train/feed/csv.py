@@ -156,6 +156,10 @@ class CsvSource:
     def decode(self, text: bytes, columns: Sequence[str]) -> pa.RecordBatch:
         return fields.decode(text, self._columns_of_files(), self._delimiter, self._known(columns))
 
+    def place(self, chunk: Chunk, row: int) -> str:
+        piece = self._piece(chunk)
+        return self._place(piece, int(lines.row_offsets(piece.text)[row]))
+
     def head(self) -> list[str | None]:
         """Reads the first chunk and returns the declared column at each field, None for a field without.
 
@@ -169,12 +173,11 @@ class CsvSource:
         try:
             return self.decode(piece.text, columns)
         except fields.FieldError as error:
-            info, byte = self._objects[piece.index], piece.offset + error.offset
-            self._check_unchanged(info)
+            self._check_unchanged(self._objects[piece.index])
             raise DataError(
                 error.fault.what,
-                where=f"{display(info.url)}:{self._line_number(info, byte)}",
-                got=f"{error.fault.got} at byte {byte} of the file",
+                where=self._place(piece, error.offset),
+                got=f"{error.fault.got} at byte {piece.offset + error.offset} of the file",
                 wanted=error.expectation,
                 todo=error.fault.todo,
             ) from error
@@ -282,6 +285,10 @@ class CsvSource:
         now = self._store.info(info.url)
         if now is None or (now.size, now.etag) != (info.size, info.etag):
             raise _changed(info, "no object" if now is None else f"{now.size} bytes, etag {now.etag}")
+
+    def _place(self, piece: Piece, offset: int) -> str:
+        info = self._objects[piece.index]
+        return f"{display(info.url)}:{self._line_number(info, piece.offset + offset)}"
 
     def _line_number(self, info: ObjectInfo, byte: int) -> int:
         """Returns the number, from 1, of the line in which a byte of a file lies."""

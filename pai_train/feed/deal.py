@@ -20,7 +20,7 @@ class Hand:
     """A superbatch to be put together.
 
     Attributes:
-        rows: True row count of each batch on this worker.
+        rows: True row count of each batch on this worker; 0 where its lanes give no row to a batch.
         order: Where each row stands in the lanes' rows laid end to end, int64 of shape [rows]; None when as it is.
         after: The position behind it, inside the epoch.
         full: How many leading batches hold all the rows they were meant to hold.
@@ -61,12 +61,14 @@ class Dealer:
             The batches, or None when there was nothing left in this epoch.
         """
         steps = self._plan.steps
+        # 16 bits where they suffice: numpy sorts them by radix.
+        numbers = np.arange(steps, dtype=np.uint16 if steps <= 2**16 else np.int64)
         batch_of = []
         meant = np.zeros(steps, np.int64)
         for lane in self.lanes:
             shares = self._shares(lane)
             meant += shares
-            batch_of.append(np.repeat(np.arange(steps, dtype=np.uint16), shares)[: given[lane]])
+            batch_of.append(np.repeat(numbers, shares)[: given[lane]])
         number = np.concatenate(batch_of) if batch_of else np.zeros(0, np.uint16)
         if not len(number):
             return None
@@ -80,7 +82,7 @@ class Dealer:
         self.at = Position(before.snapshot, before.order, before.seed, before.epoch, before.batch + count, lanes)
         short = np.flatnonzero(rows[:count] < meant[:count])
         full = int(short[0]) if len(short) else count
-        return Hand(tuple(int(n) for n in rows[:count]), order, self.at, full)
+        return Hand(tuple(rows[:count].tolist()), order, self.at, full)
 
     def end_epoch(self) -> None:
         """Goes on to the following epoch."""

@@ -166,11 +166,16 @@ def _parse(
             column_types=read, include_columns=list(read), null_values=[""], true_values=_TRUE, false_values=_FALSE
         ),
     )
-    complete = plain.count(b"\n") + (not plain.endswith(b"\n"))
+    complete = lines.count_newlines(plain) + (not plain.endswith(b"\n"))
     if table.num_rows != complete and table.num_rows != lines.count_rows(plain):
         raise pa.ArrowInvalid("rows were lost")
-    columns_read = {name: table.column(name).combine_chunks() for name in read}
+    columns_read = {name: _one_chunk(table.column(name)) for name in read}
     return _batch(columns_read).select(list(types))
+
+
+def _one_chunk(column: Any) -> Any:
+    # `combine_chunks` copies even a single chunk.
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _batch(columns: Mapping[str, Any]) -> pa.RecordBatch:
@@ -268,6 +273,29 @@ def _no_text(text: bytes) -> FieldError:
     )
 
 
+class EmptyError(DataError):
+    """A null in a column that has no default.
+
+    Attributes:
+        row: The first such row of the batch, from 0.
+    """
+
+    def __init__(self, column: str, *, row: int, got: str, where: str | None = None) -> None:
+        self.column = column
+        self.row = row
+        super().__init__(
+            f"column {column!r} is empty in some rows and has no default",
+            where=where,
+            got=got,
+            wanted="a value in every row",
+            todo=f"give {column!r} a value in record_defaults, or fill its fields",
+        )
+
+    def at(self, where: str) -> EmptyError:
+        """Returns the error with the place of its first row."""
+        return EmptyError(self.column, row=self.row, got="no value", where=where)
+
+
 def fill(batch: pa.RecordBatch, defaults: Mapping[str, Any]) -> pa.RecordBatch:
     """Puts defaults in the place of nulls, and of empty strings.
 
@@ -279,7 +307,8 @@ def fill(batch: pa.RecordBatch, defaults: Mapping[str, Any]) -> pa.RecordBatch:
         The same columns without a null.
 
     Raises:
-        DataError: A null in a column without default, or a default that is no value of its column's type.
+        EmptyError: A null in a column without default.
+        DataError: A default that is no value of its column's type.
     """
     return _batch({name: _filled(name, batch.column(name), defaults) for name in batch.schema.names})
 
@@ -287,12 +316,9 @@ def fill(batch: pa.RecordBatch, defaults: Mapping[str, Any]) -> pa.RecordBatch:
 def _filled(name: str, column: Any, defaults: Mapping[str, Any]) -> Any:
     if defaults.get(name) is None:
         if column.null_count:
-            raise DataError(
-                f"column {name!r} is empty in some rows and has no default",
-                got=f"{column.null_count} of {len(column)} values, the first in row {pc.index(column.is_null(), True)}",
-                wanted="a value in every row",
-                todo=f"give {name!r} a value in record_defaults, or fill its fields",
-            )
+            row = pc.index(column.is_null(), True).as_py()
+            got = f"{column.null_count} of {len(column)} values, the first in row {row}"
+            raise EmptyError(name, row=row, got=got)
         return column
     default = values.default(name, column.type, defaults[name])
     if column.null_count:

@@ -118,6 +118,11 @@ def row_offsets(text: bytes) -> Int64s:
     return offsets
 
 
+def count_newlines(text: bytes) -> int:
+    """Returns the number of newlines; unlike `bytes.count` it lets other threads run."""
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == _NEWLINE))
+
+
 def count_rows(text: bytes) -> int:
     """Returns the number of lines that are not blank."""
     return len(row_offsets(text))

@@ -141,7 +141,7 @@ def delivery(plan: FeedPlan, epoch: int, chunk: int, rows: int, start: int = 0) 
     if plan.shuffle == "none":
         order = np.arange(rows, dtype=np.int64)
     else:
-        order = np.random.default_rng([plan.seed, epoch, chunk, 1]).permutation(rows).astype(np.int64)
+        order = np.random.default_rng([plan.seed, epoch, chunk, 1]).permutation(rows).astype(np.int64, copy=False)
     cursors = np.arange(1, rows + 1, dtype=np.int64)
     if plan.split is not None:
         kept = in_test(plan.split, chunk, rows)[order] == (plan.split.part == "test")

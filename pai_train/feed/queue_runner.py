@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +31,10 @@ READ_UP_TO = 1024
 """Lines a reader takes at once, and rows that a queue holds per batch wanted."""
 
 
+GRACE_S = 10
+"""Seconds that closing waits for readers."""
+
+
 class QueueRunnerEngine:
     """Reads through one TF1 graph per opening, and one session."""
 
@@ -41,15 +44,15 @@ class QueueRunnerEngine:
     ) -> Iterator[Iterator[Superbatch]]:
         """Starts reading; see `pai_train.feed.contracts.Engine`."""
         dealer = start(source, plan, at, shard)
-        spool = Path(tempfile.mkdtemp(prefix="pai_train-spool-"))
-        lanes = QueueLanes(source, plan, dealer, spool)
-        try:
-            yield (
-                Superbatch(delivery.data, delivery.rows, delivery.after) for delivery in deal_lanes(lanes, dealer, plan)
-            )
-        finally:
-            lanes.close()
-            shutil.rmtree(spool)
+        with tempfile.TemporaryDirectory(prefix="pai_train-spool-", ignore_cleanup_errors=True) as spool:
+            lanes = QueueLanes(source, plan, dealer, Path(spool))
+            try:
+                yield (
+                    Superbatch(delivery.data, delivery.rows, delivery.after)
+                    for delivery in deal_lanes(lanes, dealer, plan)
+                )
+            finally:
+                lanes.close()
 
 
 @dataclass(frozen=True)
@@ -116,17 +119,23 @@ class QueueLanes:
         """Stops the queue runners."""
         self._coordinator.request_stop()
         try:
-            self._coordinator.join(self._threads, stop_grace_period_secs=10)
+            self._join()
         except tf.errors.OpError as error:
             logger.debug("a reader that is no longer needed stopped with: %s", error)
-        finally:
+        if any(thread.is_alive() for thread in self._threads):
+            # A reader inside a call to the store cannot be interrupted, and still needs the session to end.
+            logger.warning("a reader is still reading after %d s; it ends with that read", GRACE_S)
+        else:
             self._session.close()
+
+    def _join(self) -> None:
+        self._coordinator.join(self._threads, stop_grace_period_secs=GRACE_S, ignore_live_threads=True)
 
     def _raise(self, error: tf.errors.OpError | None) -> NoReturn:
         """Raises what stopped the Coordinator, or else what was met here, as it was raised in Python."""
         if self._coordinator.should_stop():
             try:
-                self._coordinator.join(self._threads)
+                self._join()
             except tf.errors.OpError as first:
                 error = first
         fault = next((turns.fault for turns in self._turns.values() if turns.fault is not None), error)

@@ -95,7 +95,7 @@ class Turns:
             self._staged += 1
             path = self._spool / f"{self._lane}-{self._staged % 4}"
             path.unlink(missing_ok=True)
-            path.write_bytes(b"".join(line + b"\n" for line in lines[order]))
+            path.write_bytes(b"\n".join([*lines[order].tolist(), b""]))
             self._enter(unit, cursors)
             return str(path).encode()
 
@@ -107,10 +107,10 @@ class Turns:
                 text = text.replace(escaped, raw)
             try:
                 batch = self._source.decode(text, self._plan.columns)  # type: ignore[attr-defined]
-            except DataError as fault:
-                self._find(fault, len(lines))
+                return numpy_columns(fill(batch, self._plan.defaults or {}))
+            except DataError:
+                self._find(len(lines))
                 raise
-            return numpy_columns(fill(batch, self._plan.defaults or {}))
 
     def read(self, item: bytes) -> Columns:
         """Reads a chunk that is not text."""
@@ -162,8 +162,8 @@ class Turns:
             self._handed[unit.epoch] -= 1
             self._changed.notify_all()
 
-    def _find(self, fault: DataError, rows: int) -> None:
-        """Reads the chunks the lines came from again, which raises the same fault with its place."""
+    def _find(self, rows: int) -> None:
+        """Reads the chunks the next lines came from again, which raises their fault with its place."""
         with self._changed:
             window, seen = [], -self._delivered
             for unit, cursors in self._ledger:
@@ -172,8 +172,7 @@ class Turns:
                 window.append(unit)
                 seen += len(cursors)
         for unit in window:
-            for _ in self._source.read(self._source.chunks()[unit.chunk], self._plan.columns):
-                continue
+            read_block(self._source, self._source.chunks()[unit.chunk], self._plan, unit)
 
     def _faults(self) -> _Keep:
         return _Keep(self)

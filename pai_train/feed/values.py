@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -98,6 +99,7 @@ def expectation(name: str, kind: pa.DataType) -> str:
     )
 
 
+@lru_cache(maxsize=4096, typed=True)
 def default(name: str, kind: pa.DataType, value: bool | int | float | str) -> Any:
     """Returns a declared default as a scalar of its column's type, read by the grammar of fields.
 

@@ -8,13 +8,15 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pai_train.errors import PaiTrainError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
 @contextmanager
 def native_stderr(to: Callable[[str], object]) -> Iterator[None]:
-    """Hands what is written to file descriptor 2 meanwhile to `to`; shows it after all when the block fails.
+    """Hands what is written to file descriptor 2 meanwhile to `to`; shows it after all at an error that is not ours.
 
     TensorFlow announces CPU features and missing CUDA libraries at import, before any log level is heeded.
     """
@@ -22,10 +24,12 @@ def native_stderr(to: Callable[[str], object]) -> Iterator[None]:
     kept = os.dup(2)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
-        failed = True
+        failed = False
         try:
             yield
-            failed = False
+        except BaseException as error:
+            failed = not isinstance(error, PaiTrainError)
+            raise
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pai_train.feed.batches import arrow_superbatches
 from pai_train.feed.contracts import FeedPlan
-from pai_train.feed.fields import fill
+from pai_train.feed.fields import EmptyError, fill
 from pai_train.feed.tensors import numpy_columns
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def predict_into(
             for delivery in deliveries:
                 check()
                 batch = delivery.data
-                filled = fill(batch.select(list(features)), {k: v for k, v in defaults.items() if k in features})
+                filled = _filled(batch.select(list(features)), defaults, rows)
                 scores = model.predict(dict(zip(features, numpy_columns(filled), strict=True)))
                 made = _made(scores, classes)
                 arrays = [made[value] if value in made else batch.column(value) for _, value in mapping]
@@ -85,6 +85,13 @@ def predict_into(
         session.abort()
         raise
     return rows, session.commit([part])
+
+
+def _filled(batch: pa.RecordBatch, defaults: Mapping[str, Any], before: int) -> pa.RecordBatch:
+    try:
+        return fill(batch, {name: value for name, value in defaults.items() if name in batch.schema.names})
+    except EmptyError as error:
+        raise error.at(f"row {before + error.row} of the rows to predict") from None
 
 
 def _made(scores: NDArray[np.float32], classes: Sequence[Any]) -> dict[str, pa.Array]:

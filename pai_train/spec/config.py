@@ -18,7 +18,7 @@ class LabelConfig:
     column: Annotated[str, Doc("Name of the column to predict.")]
     task: Annotated[
         Literal["auto", "classification", "regression"],
-        Doc("auto: classification for STRING, BIGINT, INT and BOOLEAN columns, regression for DOUBLE and FLOAT."),
+        Doc("auto: regression for DOUBLE and FLOAT columns, classification for texts, integers and BOOLEAN."),
     ] = "auto"
     classes: Annotated[
         list[Scalar] | None, Doc("The class values in order; left out, they are collected from the label column.")

@@ -94,6 +94,10 @@ class TextSource(Protocol):
         """
         ...
 
+    def place(self, chunk: Chunk, row: int) -> str:
+        """Returns file and line of a row of a chunk, for people."""
+        ...
+
 
 @dataclass(frozen=True)
 class Part:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PREDICTIONS = ("$prediction", "$probability")
 
 _GPUS = "0, a number of GPUs, auto, or distinct ids such as '0,1'"
-_DEVICE_IDS = re.compile(r"\d+(,\d+)*")
+_DEVICE_IDS = re.compile(r"\d+(,\d+)*,?")
 _INTEGER_BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "BIGINT": 64}
 _TEXTS = ("STRING", "DATE", "DATETIME", "TIMESTAMP", "TIMESTAMP_NTZ", "JSON", "BINARY")
 
@@ -54,7 +54,7 @@ def _gpus(gpus: int | str) -> Iterator[Fault]:
     if isinstance(gpus, int):
         accepted = gpus >= 0
     else:
-        ids = gpus.split(",")
+        ids = gpus.removesuffix(",").split(",")
         accepted = gpus == "auto" or bool(_DEVICE_IDS.fullmatch(gpus) and len({int(id_) for id_ in ids}) == len(ids))
     if not accepted:
         todo = did_you_mean(gpus, ["auto"]) if isinstance(gpus, str) and gpus.isalpha() else None

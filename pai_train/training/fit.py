@@ -88,8 +88,7 @@ class Fit:
             return self._train(state, batches, evaluator)
 
     def _train(self, state: TrainState, batches: Iterator[Superbatch], evaluator: Evaluator | None) -> TrainState:
-        rows, saved_at, saved_step, begun = 0, self.clock(), state.step, state.step
-        call: Call | None = None
+        rows, saved_at, saved_step, begun = 0, self.clock(), state.step, state
         for call in train_steps(
             self.learner, batches, step=state.step, running=state.totals, max_steps=self.config.steps
         ):
@@ -108,9 +107,12 @@ class Fit:
             if due or self.clock() - saved_at >= self.config.checkpoint.every_seconds:
                 self._save(state)
                 saved_at, saved_step = self.clock(), state.step
-        if call is not None and not call.ended:
-            state = self._end_epoch(state, call, evaluator, rows)
-        if state.step > begun or not state.step:
+        if state.totals:
+            # The steps ended inside an epoch, maybe in an earlier start that was killed before it came here.
+            at = state.positions[self.input]
+            last = Call(state.step, state.epoch, 0, state.totals, at, ended=False)
+            state = replace(self._end_epoch(state, last, evaluator, rows), totals={})
+        if state is not begun or not state.step:
             self._save(state, wait=True)
         return state
 
@@ -118,7 +120,7 @@ class Fit:
         return replace(
             state,
             step=call.step,
-            epoch=call.after.epoch,
+            epoch=call.epoch + (1 if call.ended else 0),
             positions={**state.positions, self.input: call.after},
             totals={} if call.ended else dict(call.running),
         )

@@ -105,6 +105,15 @@ class Runs:
             self._store.put(join(run.url, RUN), _dump(_claim(run.run_id, config_hash)))
             return run
 
+    def unfinished(self, config_hash: str) -> RunInfo | None:
+        """Returns the run that `open` goes on with by 'auto': the newest of this configuration, when it has no end.
+
+        Raises:
+            CheckpointError: A claim cannot be read.
+        """
+        last = self._last(self._claims(), config_hash)
+        return last if last is not None and not last.finished else None
+
     def finish(self, run: Run, result: Mapping[str, Any]) -> None:
         """Marks a run as finished, with its result of JSON types; doing it again replaces the result."""
         self._store.put(join(run.url, FINISHED), _dump(result))
@@ -119,8 +128,7 @@ class Runs:
             # A store's client may have repeated a create whose answer was lost.
             if claim["run_id"] == run_id:
                 return Run(run_id, generation, self._folder(generation, run_id), resumed=False)
-        same = [number for number in known if known[number]["config_hash"] == config_hash]
-        last = self._info(max(same), known[max(same)]) if same else None
+        last = self._last(known, config_hash)
         if resume == "auto" and last is not None and not last.finished:
             notice = f"Going on with generation {last.generation} in {display(self._url)}, which is not finished."
             return Run(last.run_id, last.generation, last.url, resumed=True, notice=notice)
@@ -135,6 +143,10 @@ class Runs:
             why = f"generation {last.generation} there, of the same configuration, is finished"
         notice = f"Starting generation {generation} in {display(self._url)}, because {why}."
         return Run(run_id, generation, self._folder(generation, run_id), resumed=False, notice=notice)
+
+    def _last(self, known: Mapping[int, Mapping[str, Any]], config_hash: str) -> RunInfo | None:
+        same = [number for number in known if known[number]["config_hash"] == config_hash]
+        return self._info(max(same), known[max(same)]) if same else None
 
     def _info(self, generation: int, claim: Mapping[str, Any]) -> RunInfo:
         folder = self._folder(generation, claim["run_id"])

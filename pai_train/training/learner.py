@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -114,10 +115,13 @@ class Learner:
             self.traces[name] += 1
             return body(*given)
 
+        # TensorFlow counts retracings by code object and would take each new learner for a retraced old one.
+        own = partial(traced)
+
         signature = [tf.TensorSpec([None], dtype) for dtype in self._dtypes.values()]
         if with_label:
             signature += [tf.TensorSpec([None], self._labels.dtype), tf.TensorSpec([None], tf.int64)]
-        return tf.function(traced, input_signature=signature, autograph=False)
+        return tf.function(own, input_signature=signature, autograph=False)
 
     def _run(self, function: Any, columns: Mapping[str, Any], rows: Sequence[int]) -> Totals:
         features = self._features(columns)

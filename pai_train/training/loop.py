@@ -36,7 +36,7 @@ class Call:
         rows: Global rows of this call.
         running: The epoch's running sums, these steps included.
         after: The input's position behind them.
-        ended: Whether they end the epoch.
+        ended: Whether they end the epoch; not where the last steps allowed end inside its last superbatch.
     """
 
     step: int
@@ -65,26 +65,35 @@ def train_steps(
         max_steps: Stop after this many steps, counted from the run's beginning.
     """
     sums = dict(running or {})
+    if step == max_steps:
+        return
     for superbatch in batches:
-        if max_steps is not None and step >= max_steps:
-            return
         columns, rows = _first(superbatch, None if max_steps is None else max_steps - step)
         totals = learner.train(columns, rows)
         step += len(rows)
         sums = add_totals(sums, totals)
-        ended = superbatch.after.batch == 0
-        epoch = superbatch.after.epoch - (1 if ended else 0)
+        last = superbatch.after.batch == 0
+        epoch = superbatch.after.epoch - (1 if last else 0)
+        ended = last and sum(rows) == sum(superbatch.rows)
         yield Call(step, epoch, sum(rows), sums, superbatch.after, ended)
+        # Before the next superbatch is asked for: it may fail, and nobody needs it.
+        if step == max_steps:
+            return
         if ended:
             sums = {}
 
 
 def _first(superbatch: Superbatch, steps: int | None) -> tuple[Mapping[str, Any], tuple[int, ...]]:
-    rows = superbatch.rows[:steps]
-    if len(rows) == len(superbatch.rows):
-        return superbatch.columns, rows
+    rows = _filled(superbatch.rows)[:steps]
     count = sum(rows)
+    if count == sum(superbatch.rows):
+        return superbatch.columns, rows
     return {name: column[:count] for name, column in superbatch.columns.items()}, rows
+
+
+def _filled(rows: tuple[int, ...]) -> tuple[int, ...]:
+    # Lanes of estimated weight do not end together: the last one may have no row for every batch.
+    return tuple(count for count in rows if count)
 
 
 class Evaluator:
@@ -110,7 +119,7 @@ class Evaluator:
         """Returns loss and metrics over all rows; {} when there are none."""
         running: dict[str, float] = {}
         for superbatch in self._batches:
-            running = add_totals(running, self._learner.evaluate(superbatch.columns, superbatch.rows))
+            running = add_totals(running, self._learner.evaluate(superbatch.columns, _filled(superbatch.rows)))
             if superbatch.after.batch == 0:
                 break
         return metrics(running)

@@ -145,3 +145,51 @@ def test_the_queue_runner_engine_is_made_of_queue_runners(tmp_path):
         operations = {operation.type for operation in lanes.graph.get_operations()}
     assert len(runners) == 4
     assert {"FIFOQueueV2", "QueueEnqueueManyV2", "QueueDequeueManyV2"} <= operations
+
+
+@pytest.mark.parametrize("shuffle", ["none", "block"])
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_null_is_named_by_its_place_in_the_data(name, shuffle):
+    table = pa.table({"i": pa.array([None if i == 33 else i for i in range(40)], pa.int64())})
+    plan = FeedPlan(("i",), 8, {}, shuffle=shuffle, split=Split(0.1, 0, "train"))
+    with pytest.raises(DataError) as caught:
+        deliver(name, MemorySource([25, 15], table=table), plan)
+    assert caught.value.fault.where == "memory://rows, row 33"
+
+
+def test_what_cannot_be_opened_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    table = pa.table({"d": pa.array([1, 2, 3], pa.date32())})
+    with pytest.raises(DataError, match="'d'"):
+        deliver("queue_runner", MemorySource([3], table=table), FeedPlan(("d",), 3, {}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_slow_reader_does_not_hide_why_a_reading_ended(monkeypatch, caplog):
+    import threading
+
+    from pai_train.feed import queue_runner
+
+    monkeypatch.setattr(queue_runner, "GRACE_S", 0)
+    reading, go_on = threading.Event(), threading.Event()
+
+    class Slow(MemorySource):
+        def read(self, chunk, columns, start=0):
+            if chunk.id == 1:
+                reading.set()
+                go_on.wait(30)
+            return super().read(chunk, columns, start)
+
+    with (
+        pytest.raises(KeyError, match="the reason"),
+        engine("queue_runner").open(Slow([50, 50]), FeedPlan(("id",), 4, {}, lanes=1)) as stream,
+    ):
+        next(stream)
+        assert reading.wait(30)
+        raise KeyError("the reason")
+    assert "still reading" in caplog.text
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("QueueRunner"):
+            thread.join(30)
+            assert not thread.is_alive()

@@ -124,3 +124,14 @@ def test_an_object_that_vanishes_surfaces_through_the_coordinator(tmp_path):
         (tmp_path / "adversarial.csv").unlink()
         for _ in stream:
             continue
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_empty_field_is_named_by_its_line(name, tmp_path):
+    lines = [row() for _ in range(60)]
+    lines[47] = row(integer="")
+    source = source_of(tmp_path, "\n\n".join(lines).encode())
+    plan = FeedPlan(("s", "i"), 8, {}, shuffle="block", seed=3, split=Split(0.2, 0, "train"))
+    kind, where, what = deliver(name, source, plan)
+    assert (kind, where) == ("fault", f"{tmp_path}/adversarial.csv:95")
+    assert "'i'" in what

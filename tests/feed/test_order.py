@@ -182,3 +182,9 @@ def test_resume_reads_no_more_than_a_block_again():
 def test_a_split_divides_by_its_fraction(fraction, seed):
     share = in_test(Split(fraction, seed, "test"), 7, 20_000).mean()
     assert abs(share - fraction) < 0.02
+
+
+def test_more_steps_than_sixteen_bits_count():
+    plan = FeedPlan(("id",), 1, {}, steps=2**16 + 5)
+    seen, _ = batches(MemorySource([2**16 + 9]), plan)
+    assert [ids for _, _, ids in seen] == [[i] for i in range(2**16 + 9)]

@@ -15,7 +15,7 @@ import pai_train
 from pai_train.__main__ import main
 
 if TYPE_CHECKING:
-    from pai_train.composed import Composed
+    from pai_train.front.composed import Composed
 
 ROOT = Path(__file__).parents[2]
 HYDRAS_OWN = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"}

@@ -12,8 +12,8 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 import pai_train
-from pai_train.composed import Composed, of_config
 from pai_train.errors import Refused
+from pai_train.front.composed import Composed, of_config
 from pai_train.spec.config import JobConfig
 from tests.front.conftest import ROOT, Desk
 
@@ -222,3 +222,18 @@ def test_run_takes_both(desk: Desk) -> None:
 
 def test_version_is_the_projects() -> None:
     assert f'version = "{pai_train.__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("outputs.predictions.table", "odps://lab/tables/sales/dt=2024-12-31"),
+        ("outputs.predictions.table", "odps://lab/tables/sales/dt=2024-12-31/hh=01&dt=2025-01-01/hh=02"),
+        ("outputs.predictions.ddl", "create table iris_output(f1 DOUBLE, f5 STRING);"),
+        ("outputs.predictions.ddl", "CREATE TABLE iris_output (f5 STRING COMMENT 'a, b') LIFECYCLE 7"),
+    ],
+)
+def test_addresses_and_statements_need_no_quotes_of_hydras(desk: Desk, key: str, value: str) -> None:
+    composed = pai_train.compose("iris", [f"{key}={value}"])
+    output = composed.config.outputs["predictions"]
+    assert getattr(output, key.rpartition(".")[2]) == value

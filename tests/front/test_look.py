@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from pai_train.errors import Refused
-from pai_train.recipes import folder
+from pai_train.front.recipes import folder
 from pai_train.resolver import resolve_job
 from pai_train.spec.address import TableRef
 from pai_train.spec.ddl import parse_ddl
@@ -161,3 +161,42 @@ def test_faults_of_several_rooms_come_together(here):
     found = refused("+recipe=iris inputs.train.table=irsi model.name=mpl checkpointDir=s3://b/x")
     for words in ("there is no such table", "did you mean 'mlp'?", "checkpointDir", "s3:// is not served"):
         assert words in found
+
+
+SALES = "create table sales(f1 DOUBLE, f5 STRING) partitioned by (dt DATE)"
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("sales", "a write goes to one whole partition"),
+        ("odps://pai_train/tables/sales/dt=noday", "is not a DATE"),
+        ("odps://pai_train/tables/sales/ds=2024-01-01", "'ds' is no partition column"),
+    ],
+)
+def test_an_output_partition_is_checked_before_the_training(table, said, here):
+    found = refused(f"+recipe=iris outputs.predictions.table={table} 'outputs.predictions.ddl={SALES}'")
+    assert said in found
+    assert "outputs.predictions" in found
+    assert not tree(here)
+
+
+def test_an_input_partition_and_snapshot_are_checked_before_the_training(here):
+    fill(*make(here, IRIS))
+    found = refused("+recipe=iris inputs.train.table=odps://pai_train/tables/iris/pt=1")
+    assert "the table has no partitions" in found
+    found = refused("+recipe=iris inputs.train.snapshot=12345")
+    assert "inputs.train.snapshot=12345" in found
+    assert "12345" in found
+
+
+def test_the_reproduce_line_writes_beside_a_partition(here):
+    from pai_train import compose
+    from pai_train.resolver import _reproduce
+
+    composed = compose("iris", ["outputs.predictions.table=odps://lab/tables/sales/dt=2024-12-31"])
+    line = _reproduce(composed, "abc", {})
+    assert "outputs.predictions.table=odps://lab/tables/sales_again_abc/dt=2024-12-31" in line.replace('"', "").replace(
+        "'", ""
+    )
+    assert "outputs.predictions.table=iris_output_again_abc" in _reproduce(compose("iris"), "abc", {})

@@ -10,8 +10,8 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError, ConfigSource
 from hydra.test_utils.config_source_common_tests import ConfigSourceTestSuite
 
-from pai_train import recipes
-from pai_train.recipes import RecipeError, RecipeSource
+from pai_train.front import recipes
+from pai_train.front.recipes import RecipeError, RecipeSource
 from tests.front.conftest import ROOT, Desk
 
 if TYPE_CHECKING:

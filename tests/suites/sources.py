@@ -38,7 +38,7 @@ class MemorySource:
                 i,
                 hi - lo if self._known else None,
                 None if self._known else 10 * (hi - lo) + i % 3,
-                f"memory@{lo}-{hi}",
+                f"memory://rows@{lo}-{hi}",
             )
             for i, (lo, hi) in enumerate(zip(self._starts, self._starts[1:], strict=False))
         ]

@@ -435,3 +435,21 @@ def test_nothing_is_published_after_the_lease_is_lost(store, url):
         with pytest.raises(CheckpointError, match="taken over"):
             checkpoints.save(state(2), writes(2))
     assert "step-000000002" not in folders(store, url)
+
+
+def test_closed_inside_the_lease_nothing_is_published_after_it_is_given_back(store, url):
+    order: list[str] = []
+    slow = Failing(store, 10**9)
+    checkpoints = Checkpoints(slow, url, keep_last=1)
+    lease = checkpoints.lease("r")
+    put = slow.put
+
+    def note(target: str, data):
+        order.append(basename(target))
+        return put(target, data)
+
+    slow.put = note  # type: ignore[attr-defined]
+    with pytest.raises(KeyError), lease, checkpoints:
+        checkpoints.save(state(1), writes(1))
+        raise KeyError("the reason")
+    assert order[-2:] == ["MANIFEST.json", "000001.json"]

@@ -192,3 +192,15 @@ def test_racing_starts_never_share_a_new_generation(store, url, resume):
     assert len(Runs(store, url).listing()) == len(begun)
     assert len(begun) == (1 if resume == "auto" else 4)
     assert len({run_id for run_id, _, _ in said}) == len(begun)
+
+
+def test_the_unfinished_run_is_told_without_writing(runs, store, url):
+    assert runs.unfinished("h") is None
+    assert store.list(url) == []
+    first = runs.open("h")
+    known = runs.unfinished("h")
+    assert known is not None
+    assert (known.run_id, known.generation) == (first.run_id, 1)
+    assert runs.unfinished("other") is None
+    runs.finish(first, {})
+    assert runs.unfinished("h") is None

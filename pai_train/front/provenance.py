@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.types import RunMode
 
-from pai_train.recipes import RecipeSource, shown
+from pai_train.front.recipes import RecipeSource, shown
+from pai_train.front.yaml_lines import line_of
 from pai_train.spec.check import split_key
-from pai_train.yaml_lines import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -17,13 +17,13 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pai_train import overrides as asked_for
-from pai_train import recipes
 from pai_train.errors import Fault, Refused, did_you_mean
-from pai_train.plain import environment_kept, plain
-from pai_train.provenance import Origins, layers, locate, quoted
+from pai_train.front import overrides as asked_for
+from pai_train.front import recipes
+from pai_train.front.plain import environment_kept, plain
+from pai_train.front.provenance import Origins, layers, locate, quoted
+from pai_train.front.yaml_lines import line_of_default
 from pai_train.spec.judge import judge, remove
-from pai_train.yaml_lines import line_of_default
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

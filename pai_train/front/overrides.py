@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,9 @@ from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pai_train import recipes
 from pai_train.errors import Fault, did_you_mean, nearest
-from pai_train.provenance import is_secret, quoted
+from pai_train.front import recipes
+from pai_train.front.provenance import is_secret, quoted
 from pai_train.spec.config import JobConfig
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
+
+_PLAIN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://|create\s+table\s", re.IGNORECASE)
 
 ONE_RUN = "several runs in one command are not served"
 
@@ -51,7 +54,7 @@ def sort(texts: Sequence[str], loader: ConfigLoader, word: str) -> Overrides:
     found, parsed = Overrides(), []
     for text in texts:
         try:
-            parsed += OverridesParser.create().parse_overrides([text])
+            parsed += _parse(text)
         except OverrideParseException as error:
             found.faults.append(_unreadable(text, error.message, word))
     search_path = [str(one.input_line) for one in parsed if one.key_or_group == "hydra.searchpath"]
@@ -77,6 +80,18 @@ def sort(texts: Sequence[str], loader: ConfigLoader, word: str) -> Overrides:
         else:
             found.values.append(override)
     return found
+
+
+def _parse(text: str) -> list[Override]:
+    """Parses an override; addresses and statements are texts, whatever characters Hydra's grammar keeps for itself."""
+    parser = OverridesParser.create()
+    try:
+        return parser.parse_overrides([text])
+    except OverrideParseException:
+        key, _, value = text.partition("=")
+        if not _PLAIN_TEXT.match(value) or '"' in value or "\\" in value:
+            raise
+        return parser.parse_overrides([f'{key}="{value}"'])
 
 
 def apply(override: Override, config: DictConfig, word: str) -> Fault | None:

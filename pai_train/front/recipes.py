@@ -103,7 +103,7 @@ def install() -> None:
 
 def folder(name: str) -> Path:
     """Returns the folder of this name: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     inside = package / name
     return inside if inside.is_dir() else package.parent / name
 
@@ -178,7 +178,7 @@ def _parse(text: str, path: Path) -> Any:
 
 
 def _line_of(error: Exception, text: str) -> int | None:
-    from pai_train.yaml_lines import line_of
+    from pai_train.front.yaml_lines import line_of
 
     key = getattr(error, "full_key", None)
     return line_of(text, str(key)) if key else None
