@@ -50,6 +50,7 @@ DESCRIBED_ROWS = 10_000
 """Training rows whose statistics preprocessing uses: the first ones, so that a resumed run finds the same."""
 MAX_VOCABULARY = 1_000
 MAX_CLASSES = 10_000
+LONG_PASS_ROWS = 1_000_000
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -237,7 +238,8 @@ class _Training:
             return LabelSpec(label.column, "regression")
         classes = label.classes
         if classes is None:
-            logger.info("reading the classes of %s; label.classes in the recipe saves this pass", label.column)
+            if source.snapshot.rows is None or source.snapshot.rows > LONG_PASS_ROWS:
+                logger.info("reading the classes of %s; label.classes in the recipe saves this pass", label.column)
             with self._read(item, source, [label.column], None) as batches:
                 classes = collect_classes(batches, label.column, None, MAX_CLASSES)
         return LabelSpec(label.column, "classification", tuple(classes))

@@ -37,6 +37,7 @@ import pyarrow.csv as pcsv
 
 from pai_train.errors import DataError, did_you_mean
 from pai_train.feed import lines, values
+from pai_train.tables.arrow import maxcompute_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -221,7 +222,7 @@ def _field_error(text: bytes, columns: Mapping[str, pa.DataType], delimiter: str
     start = int(lines.row_offsets(text)[row])
     field = list(lines.split(lines.line_at(text, start), delimiter.encode()))[list(columns).index(column)]
     expectation = values.expectation(column, columns[column])
-    what = f"column {column!r} cannot be read as {columns[column]}"
+    what = f"column {column!r} cannot be read as {maxcompute_type(columns[column])}"
     if pa.types.is_string(columns[column]):
         try:
             field.value.decode()

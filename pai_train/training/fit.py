@@ -17,8 +17,11 @@ from pai_train.training.state import write_variables
 from pai_train.training.totals import metrics
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from pai_train.feed.contracts import Position, Superbatch
     from pai_train.spec.config import TrainConfig
+    from pai_train.storage import Manifest
     from pai_train.training.contracts import CheckpointStore, TrainState
     from pai_train.training.learner import Learner
 
@@ -88,7 +91,8 @@ class Fit:
             return self._train(state, batches, evaluator)
 
     def _train(self, state: TrainState, batches: Iterator[Superbatch], evaluator: Evaluator | None) -> TrainState:
-        rows, saved_at, saved_step, begun = 0, self.clock(), state.step, state
+        rows, saved_at, saved = 0, self.clock(), state
+        upload: Future[Manifest] | None = None
         for call in train_steps(
             self.learner, batches, step=state.step, running=state.totals, max_steps=self.config.steps
         ):
@@ -98,22 +102,24 @@ class Fit:
             if call.ended:
                 state = self._end_epoch(state, call, evaluator, rows)
             if self.stop():
-                self._save(state, wait=True)
+                self._saved(self.checkpoints.save(state, self._write))
                 raise Interrupted(
                     f"asked to stop, saved behind step {state.step}", todo="the same command goes on from there"
                 )
             every = self.config.checkpoint.every_steps
-            due = every is not None and state.step // every > saved_step // every
+            due = every is not None and state.step // every > saved.step // every
             if due or self.clock() - saved_at >= self.config.checkpoint.every_seconds:
-                self._save(state)
-                saved_at, saved_step = self.clock(), state.step
+                upload = self.checkpoints.save(state, self._write)
+                saved_at, saved = self.clock(), state
         if state.totals:
             # The steps ended inside an epoch, maybe in an earlier start that was killed before it came here.
             at = state.positions[self.input]
             last = Call(state.step, state.epoch, 0, state.totals, at, ended=False)
             state = replace(self._end_epoch(state, last, evaluator, rows), totals={})
-        if state is not begun or not state.step:
-            self._save(state, wait=True)
+        if state is not saved or not state.step:
+            upload = self.checkpoints.save(state, self._write)
+        if upload is not None:
+            self._saved(upload)
         return state
 
     def _after(self, state: TrainState, call: Call) -> TrainState:
@@ -135,10 +141,8 @@ class Fit:
         flat = {f"{part}/{name}": value for part, found in values.items() for name, value in found.items()}
         return replace(state, history=(*state.history, {"epoch": float(call.epoch), "step": float(call.step), **flat}))
 
-    def _save(self, state: TrainState, *, wait: bool = False) -> None:
-        future = self.checkpoints.save(state, self._write)
-        if wait:
-            self.watcher.saved(future.result().url)
+    def _saved(self, upload: Future[Manifest]) -> None:
+        self.watcher.saved(upload.result().url)
 
     def _write(self, folder: Any) -> None:
         write_variables(self.learner.variables, folder)
