@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from pai_train.spec.address import TableRef
     from pai_train.spec.contracts import Source
     from pai_train.tables.contracts import TableInfo, Tables
 
@@ -89,7 +90,7 @@ class _Found:
     columns: Mapping[str, MaxComputeType]
     sample: Sample | None
     open: Callable[[str | None], Source]
-    table: tuple[str, str] | None = None
+    table: TableRef | None = None
 
 
 def _lower(config: InputConfig) -> InputConfig:
@@ -125,7 +126,7 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
             if found:
                 return None, found
             place = table_sample(sample, rooms.tables, ref, declared)
-            return _Found(str(ref), _types(declared), place, open_table, (ref.project, ref.name)), []
+            return _Found(str(ref), _types(declared), place, open_table, ref), []
     if info is None:
         known = rooms.tables.names(ref.project)
         return None, [
@@ -137,6 +138,12 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
             )
         ]
     present = {column.name: column for column in (*info.columns, *info.partitions)}
+    try:
+        source = open_table(None)
+    except PaiTrainError as error:
+        return None, [_at(error.fault, f"{key}.snapshot" if config.snapshot else f"{key}.table")]
+    # A partition column that the address fixes is not among the rows' columns.
+    present = {name: column for name, column in present.items() if name in source.schema.names}
     faults = [
         Fault(
             f"table {ref} has no column {column.name!r}",
@@ -157,17 +164,12 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
         for column in declared
         if column.name in present and present[column.name].type != column.type
     ]
-    if _empty(info):
+    if not source.snapshot.rows:
         faults.append(Fault("the table holds no rows", f"{key}.table", got=str(ref), todo="fill it, or name another"))
-    else:
-        try:
-            open_table(None)
-        except PaiTrainError as error:
-            faults.append(_at(error.fault, f"{key}.snapshot" if config.snapshot else f"{key}.table"))
     if faults:
         return None, faults
     columns = _types(declared or present.values())
-    return _Found(str(ref), columns, None, open_table, (ref.project, ref.name)), []
+    return _Found(str(ref), columns, None, open_table, ref), []
 
 
 def _sample_faults(path: Path, columns: Sequence[Column]) -> list[Fault]:
@@ -230,7 +232,7 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     if present and not faults:
         where = open_store(present[0].url)
         faults += look_at_csv(where, present, types, config.header, config.delimiter)
-        if not sum(info.size for info in present):
+        if not faults and CsvSource(present, types, store=where, header=config.header).snapshot.rows == 0:
             faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
     address = ", ".join(display(url) for url in urls)
     return (None if faults else _Found(address, columns, sample, open_files)), faults

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pai_train.spec.address import TableRef
     from pai_train.spec.config import EngineConfig, TrainConfig
     from pai_train.spec.contracts import Source, WriteSession
     from pai_train.spec.types import MaxComputeType
@@ -45,7 +46,7 @@ class JobInput:
     Attributes:
         name: Its name in the recipe.
         address: What it is, for people.
-        table: Project and name, of a table.
+        table: The table and its partitions, of a table.
         columns: Its columns with declared types, in order.
         features: The columns the model sees.
         label: What is learned of it.
@@ -59,7 +60,7 @@ class JobInput:
 
     name: str
     address: str
-    table: tuple[str, str] | None
+    table: TableRef | None
     columns: Mapping[str, MaxComputeType]
     features: tuple[str, ...]
     label: LabelPlan | None
@@ -78,6 +79,8 @@ class JobOutput:
     Attributes:
         name: Its name in the recipe.
         address: What it is, for people.
+        table: The table and its partition, of a table.
+        url: The folder, of files.
         input: Name of the input whose rows are predicted.
         mapping: (output column, input column or $prediction or $probability), in order.
         create: Creates it where it is absent; tells whether it did.
@@ -86,6 +89,8 @@ class JobOutput:
 
     name: str
     address: str
+    table: TableRef | None
+    url: str | None
     input: str
     mapping: tuple[tuple[str, str], ...]
     create: Callable[[], bool]

@@ -18,6 +18,7 @@ from pai_train.front import recipes
 from pai_train.inputs import Rooms
 from pai_train.job import Job, JobInput, JobOutput
 from pai_train.launch.native import native_stderr
+from pai_train.places import folder_faults, overlaps
 from pai_train.spec.address import parse_table
 from pai_train.spec.tokens import is_name
 from pai_train.storage import open_store, resolve
@@ -88,10 +89,18 @@ def _look(config: JobConfig, composed: Composed) -> tuple[dict[str, JobInput], d
     try:
         checkpoints = resolve(config.storage.root, config.checkpointDir)
         store = open_store(checkpoints)
+        faults += folder_faults("storage.root", resolve(config.storage.root, "."))
+        if not faults:
+            faults += folder_faults("checkpointDir", checkpoints)
+            faults += folder_faults("tables.root", resolve(config.tables.root, "."))
+        if faults:
+            raise Refused(faults)
         if not store.exclusive_create:
             faults.append(Fault("the store has no exclusive create", "checkpointDir", got=checkpoints))
         if config.train.resume == "auto":
             begun = Runs(store, checkpoints).unfinished(composed.config_hash) is not None
+    except Refused:
+        raise
     except PaiTrainError as error:
         faults.append(replace(error.fault, where="checkpointDir"))
     faults += [replace(fault, where=_model_key(fault)) for fault in _model_faults(config)]
@@ -106,15 +115,17 @@ def _look(config: JobConfig, composed: Composed) -> tuple[dict[str, JobInput], d
         if item is not None:
             found_inputs[name] = item
     found_outputs: dict[str, JobOutput] = {}
-    for name, wanted in config.outputs.items():
-        if wanted.input not in found_inputs:
-            continue
-        output, found = outputs.look(name, wanted, found_inputs[wanted.input], rooms, begun=begun)
-        faults += found
-        if output is not None:
-            found_outputs[name] = output
     if "train" in found_inputs:
         faults += _fit_together(found_inputs)
+        made = outputs.made_by(found_inputs["train"])
+        for name, wanted in config.outputs.items():
+            if made is None or wanted.input not in found_inputs:
+                continue
+            output, found = outputs.look(name, wanted, found_inputs[wanted.input], made, rooms, begun=begun)
+            faults += found
+            if output is not None:
+                found_outputs[name] = output
+    faults += overlaps(config, found_inputs, found_outputs)
     if faults:
         raise Refused(faults)
     return found_inputs, found_outputs, checkpoints
@@ -128,10 +139,11 @@ def _fit_together(found: Mapping[str, JobInput]) -> list[Fault]:
         faults.append(
             Fault("the training input needs a label", "inputs.train.label", todo="name the column to predict")
         )
-    wanted = {name: train.columns[name] for name in train.features}
-    if train.label is not None:
-        wanted[train.label.column] = train.columns[train.label.column]
+    features = {name: train.columns[name] for name in train.features}
+    label = {} if train.label is None else {train.label.column: train.columns[train.label.column]}
     for name, other in found.items():
+        # Rows that are only predicted need no label.
+        wanted = features | label if name == "test" else features
         faults += [
             Fault(
                 f"input {name!r} does not have what the model takes",

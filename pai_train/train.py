@@ -242,6 +242,13 @@ class _Training:
                 logger.info("reading the classes of %s; label.classes in the recipe saves this pass", label.column)
             with self._read(item, source, [label.column], None) as batches:
                 classes = collect_classes(batches, label.column, None, MAX_CLASSES)
+            if "" in classes:
+                raise DataError(
+                    f"the label {label.column!r} is empty in some rows",
+                    where=item.address,
+                    wanted="a class in every row",
+                    todo="leave these rows out, or give the label a value in record_defaults",
+                )
         return LabelSpec(label.column, "classification", tuple(classes))
 
     def _describe(self, item: JobInput, source: Source) -> list[ColumnSpec]:

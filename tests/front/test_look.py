@@ -131,7 +131,7 @@ def test_an_output_table_that_differs_is_shown_as_a_diff(here):
 def test_writing_over_the_input_is_refused(here):
     fill(*make(here, IRIS))
     found = refused("+recipe=iris outputs.predictions.table=IRIS")
-    assert "the output is the input's own table" in found
+    assert "the output would replace the input 'train'" in found
 
 
 def test_a_sample_that_does_not_fit_is_found_before_it_is_put_anywhere(here):
@@ -200,3 +200,58 @@ def test_the_reproduce_line_writes_beside_a_partition(here):
         "'", ""
     )
     assert "outputs.predictions.table=iris_output_again_abc" in _reproduce(compose("iris"), "abc", {})
+
+
+OVERLAPS = {
+    "two outputs, one folder": ("'+outputs.a={oss: out}' '+outputs.b={oss: ./out/}'", "write to one place"),
+    "among checkpoints": ("'+outputs.a={oss: checkpoints}'", "among what checkpointDir keeps"),
+    "among tables": ("'+outputs.a={oss: tables/x}'", "among what tables.root keeps"),
+    "the root itself": ("'+outputs.a={oss: .}'", "is storage.root itself"),
+    "checkpoints among tables": ("checkpointDir=tables/ck", "checkpoints need a folder of their own"),
+    "columns but for case": ("'+outputs.a={oss: out, columns: {b: f1, B: $prediction}}'", "given twice but for case"),
+}
+
+
+@pytest.mark.parametrize(("words", "said"), OVERLAPS.values(), ids=OVERLAPS)
+def test_places_that_overlap(words, said, here):
+    assert said in refused(f"+recipe=iris {words}")
+    assert not tree(here)
+
+
+def test_places_that_cannot_be_folders(here):
+    (here / "data").write_text("a file")
+    assert "storage.root" in refused("+recipe=iris")
+    found = refused("+recipe=iris storage.root=data/below")
+    assert "cannot be made or written" in found
+    assert "storage.root=data/below" in found
+
+
+def test_a_column_of_the_inputs_own_named_prediction(here):
+    put(here, "p.csv", "1.0,2.0,a\n" * 9)
+    (here / "recipes").mkdir()
+    (here / "recipes" / "p.yaml").write_text(
+        "# P.\ninputs: {train: {oss: p.csv, columns: {prediction: DOUBLE, y: DOUBLE, c: STRING}, label: c}}\n"
+        "outputs: {a: {oss: out}}\ncheckpointDir: ck\n"
+    )
+    assert "column of its own named 'prediction'" in refused("+recipe=p")
+
+
+def test_another_input_is_not_replaced(here):
+    fill(*make(here, IRIS))
+    fill(*make(here, IRIS.replace("iris", "iris_output"), "iris_output"))
+    found = refused(
+        "+recipe=iris inputs.train.split=null '+inputs.test={table: iris_output, label: f5}'",
+    )
+    assert "the output would replace the input 'test'" in found
+
+
+def test_a_header_without_rows_is_no_input(here):
+    put(here, "csvtest.csv", "d1,d2,d3,d4,d5\n")
+    assert "the files hold no rows" in refused(HEADER)
+
+
+def test_a_foreign_file_where_a_part_would_be(here):
+    put(here, "out/part-00000.csv", "mine")
+    found = refused("+recipe=csvtest +outputs.o.oss=out")
+    assert "a file that no earlier run wrote" in found
+    assert "part-00000.csv" in found

@@ -1,0 +1,81 @@
+"""Whether the places a run reads, writes and owns lie apart, and can be what they are meant to be."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pai_train.errors import Fault
+from pai_train.storage import display, open_store, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pai_train.job import JobInput, JobOutput
+    from pai_train.spec.config import JobConfig
+
+
+def folder_faults(key: str, url: str) -> list[Fault]:
+    """Checks that a URL is, or can become, a folder that this process may write into."""
+    if open_store(url).info(url) is not None:
+        return [Fault("is an object, not a folder", key, got=display(url), todo="name a folder")]
+    if not url.startswith("file://"):
+        return []
+    path = url.removeprefix("file://")
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    if os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK):
+        return []
+    return [
+        Fault(
+            "cannot be made or written",
+            key,
+            got=display(url),
+            wanted=f"{path} to be a folder that this process may write into",
+        )
+    ]
+
+
+def overlaps(config: JobConfig, inputs: Mapping[str, JobInput], outputs: Mapping[str, JobOutput]) -> list[Fault]:
+    """Finds outputs that would write over each other, over an input, or among what the run keeps for itself."""
+    root = resolve(config.storage.root, ".")
+    owned = {
+        "checkpointDir": resolve(config.storage.root, config.checkpointDir),
+        "tables.root": resolve(config.tables.root, "."),
+    }
+    faults = []
+    if owned["checkpointDir"] in (root, owned["tables.root"]) or _inside(owned["checkpointDir"], owned["tables.root"]):
+        faults.append(Fault("checkpoints need a folder of their own", "checkpointDir", got=config.checkpointDir))
+    seen: dict[str, str] = {}
+    for name, output in outputs.items():
+        key = f"outputs.{name}.{'oss' if output.url else 'table'}"
+        if output.address in seen:
+            what = f"outputs {seen[output.address]!r} and {name!r} write to one place"
+            faults.append(Fault(what, key, got=output.address))
+        seen[output.address] = name
+        if output.url is not None:
+            faults += [
+                Fault(f"the output lies among what {owner} keeps", key, got=output.address, todo="name another folder")
+                for owner, url in owned.items()
+                if output.url != root and (_inside(output.url, url) or _inside(url, output.url))
+            ]
+            if output.url == root:
+                faults.append(Fault("the output is storage.root itself", key, got=output.address, todo="name a folder"))
+        faults += [
+            Fault(f"the output would replace the input {other!r}", key, got=output.address, todo="name another table")
+            for other, item in inputs.items()
+            if _same_rows(item, output)
+        ]
+    return faults
+
+
+def _inside(url: str, folder: str) -> bool:
+    return url == folder or url.startswith(folder.rstrip("/") + "/")
+
+
+def _same_rows(item: JobInput, output: JobOutput) -> bool:
+    """Two partitions of one table may be read and written at once."""
+    read, written = item.table, output.table
+    if read is None or written is None or (read.project, read.name) != (written.project, written.name):
+        return False
+    return not read.partitions or bool(set(read.partitions) & set(written.partitions))

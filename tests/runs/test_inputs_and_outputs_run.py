@@ -1,0 +1,95 @@
+"""Less usual inputs and outputs, whole: partitions, rows without a label, names in another case."""
+
+from __future__ import annotations
+
+import csv
+
+import pyarrow as pa
+import pytest
+
+from pai_train.spec.address import parse_table
+from pai_train.spec.ddl import parse_ddl
+from pai_train.tables.iceberg import IcebergTables
+from tests.runs.test_recipes_run import read_table
+
+ROWS = {
+    "f1": [float(i % 7) for i in range(60)],
+    "f2": [float(i % 5) for i in range(60)],
+    "f3": [float(i % 3) for i in range(60)],
+    "f4": [float(i) for i in range(60)],
+    "f5": ["a" if i % 2 else "b" for i in range(60)],
+}
+QUICK = ["+recipe=iris", "train.epochs=2"]
+
+
+@pytest.fixture
+def tables(jobs):
+    return IcebergTables(str(jobs.cwd / "data" / "tables"), "pai_train")
+
+
+def fill(tables, address, ddl, rows):
+    ref = parse_table(address, "pai_train")
+    tables.ensure(ref, parse_ddl(ddl))
+    session = tables.write(ref, "overwrite", f"fill-{abs(hash(address))}")
+    part = session.part(0, 0)
+    part.write(pa.record_batch(rows))
+    session.commit([part.finish()])
+
+
+PARTED = "create table parted(f1 DOUBLE, f2 DOUBLE, f3 DOUBLE, f4 DOUBLE, f5 STRING) partitioned by (pt STRING)"
+
+
+@pytest.mark.parametrize("columns", ["inputs.train.columns={}", "inputs.train.features=[F1,F2]"])
+def test_a_partition_is_read_and_another_of_the_same_table_written(columns, jobs, tables):
+    fill(tables, "odps://pai_train/tables/parted/pt=a", PARTED, ROWS)
+    record = jobs.done(
+        *QUICK,
+        columns,
+        "~inputs.train.columns" if "features" in columns else "inputs.train.label=F5",
+        "inputs.train.table=odps://pai_train/tables/parted/pt=a",
+        "outputs.predictions.table=odps://pai_train/tables/parted/pt=b",
+        f"outputs.predictions.ddl={PARTED}",
+        "outputs.predictions.write=fail",
+    )
+    assert record["inputs"]["train"]["rows"] == 60
+    assert record["outputs"]["predictions"]["rows"] == 60
+    assert len(read_table(jobs.cwd / "data/tables", "parted")) == 120
+
+
+def test_rows_without_a_label_are_predicted(jobs, tables):
+    unlabelled = {name: values for name, values in ROWS.items() if name != "f5"}
+    fill(tables, "fresh", "create table fresh(f1 DOUBLE, f2 DOUBLE, f3 DOUBLE, f4 DOUBLE)", unlabelled)
+    record = jobs.done(*QUICK, "+inputs.fresh.table=fresh", "outputs.predictions.input=fresh")
+    assert record["outputs"]["predictions"]["rows"] == 60
+    rows = read_table(jobs.cwd / "data/tables", "iris_output")
+    assert [row[3] for row in rows] == ROWS["f4"]
+    assert {row[4] for row in rows} <= {"Iris-setosa", "Iris-versicolor", "Iris-virginica"}
+
+
+def test_upper_case_columns_of_a_file_fill_a_table(jobs):
+    (jobs.cwd / "data").mkdir()
+    lines = [f"{i % 7},{i % 5},{'Ja' if i % 2 else 'Nein'}" for i in range(60)]
+    (jobs.cwd / "data" / "upper.csv").write_text("X,y,Klasse\n" + "\n".join(lines) + "\n")
+    (jobs.cwd / "recipes").mkdir()
+    (jobs.cwd / "recipes" / "upper.yaml").write_text(
+        "# Upper case.\ninputs:\n  train:\n    oss: upper.csv\n    header: true\n"
+        "    columns: {X: DOUBLE, y: DOUBLE, Klasse: STRING}\n    label: Klasse\n"
+        "outputs: {o: {table: upt, ddl: 'create table upt(X DOUBLE, Klasse STRING)'}}\n"
+        "checkpointDir: ck\ntrain: {epochs: 2}\n"
+    )
+    assert jobs.done("+recipe=upper")["outputs"]["o"]["rows"] == 60
+    assert {row[1] for row in read_table(jobs.cwd / "data/tables", "upt")} <= {"Ja", "Nein"}
+
+
+def test_a_regression_writes_files_by_default(jobs):
+    record = jobs.done(
+        "+recipe=csvtest",
+        "train.epochs=2",
+        "inputs.train.label={column: d2, task: regression}",
+        "outputs.o.oss=out",
+    )
+    rows = [row for part in (jobs.cwd / "data/out").glob("part-*.csv") for row in csv.DictReader(part.open())]
+    assert len(rows) == record["outputs"]["o"]["rows"] == 600
+    assert rows[0]["d2"] == "9"
+    float(rows[0]["prediction"])
+    assert rows[0]["probability"] == ""
