@@ -14,6 +14,8 @@ EXIT_FAILED = 1
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 75
 
+_MAX_KNOWN = 8
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -122,4 +124,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     close = nearest(name, options)
     if close is not None:
         return f"did you mean {close!r}?"
-    return f"known: {', '.join(options)}" if options else None
+    more = ["…"] if len(options) > _MAX_KNOWN else []
+    return f"known: {', '.join([*options[:_MAX_KNOWN], *more])}" if options else None

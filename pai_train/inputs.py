@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Fault, PaiTrainError, did_you_mean
@@ -10,6 +10,7 @@ from pai_train.job import JobInput, LabelPlan, Sample
 from pai_train.samples import file_sample, table_sample
 from pai_train.spec.address import parse_table
 from pai_train.spec.config import InputConfig, LabelConfig
+from pai_train.spec.names import without_case
 from pai_train.spec.table import Column
 from pai_train.spec.types import MaxComputeType, parse_type
 from pai_train.storage import ObjectInfo, Store, basename, display, is_glob, join, open_store, resolve
@@ -58,7 +59,7 @@ def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None,
         return None, faults
     types = found.columns
     if config.table:
-        config = _lower(config)
+        config = without_case(config)
     label, label_faults = _label(key, config, types)
     faults += label_faults
     features, feature_faults = _features(key, config, types, label)
@@ -91,20 +92,6 @@ class _Found:
     sample: Sample | None
     open: Callable[[str | None], Source]
     table: TableRef | None = None
-
-
-def _lower(config: InputConfig) -> InputConfig:
-    """Writes column names as tables have them: without regard to case."""
-    label = config.label
-    if isinstance(label, LabelConfig):
-        label = replace(label, column=label.column.lower())
-    elif label is not None:
-        label = label.lower()
-    defaults = config.record_defaults
-    if isinstance(defaults, dict):
-        defaults = {name.lower(): value for name, value in defaults.items()}
-    features = None if config.features is None else [name.lower() for name in config.features]
-    return replace(config, label=label, record_defaults=defaults, features=features)
 
 
 def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, list[Fault]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pai_train import inputs, outputs
-from pai_train.errors import DeviceError, Fault, PaiTrainError, Refused
+from pai_train.errors import DeviceError, Fault, Interrupted, PaiTrainError, Refused
 from pai_train.experiment.reproduce import reproduce_line
 from pai_train.front import recipes
 from pai_train.inputs import Rooms
@@ -22,6 +22,7 @@ from pai_train.places import folder_faults, overlaps
 from pai_train.spec.address import parse_table
 from pai_train.spec.tokens import is_name
 from pai_train.storage import open_store, resolve
+from pai_train.training.signals import StopSignals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,10 +42,13 @@ def run(composed: Composed) -> Record:
         Refused: Something was wrong before anything was written.
         PaiTrainError: What ended the run.
     """
-    job = resolve_job(composed)
-    from pai_train.train import train
+    with StopSignals() as signals:
+        job = resolve_job(composed)
+        from pai_train.train import train
 
-    return train(job)
+        if signals.requested:
+            raise Interrupted("asked to stop before anything was written", todo="the same command starts anew")
+        return train(job, signals)
 
 
 def resolve_job(composed: Composed) -> Job:
@@ -170,7 +174,7 @@ def _debug(text: str) -> None:
 
 
 def _model_key(fault: Fault) -> str:
-    return fault.where if fault.where and fault.where.startswith("model") else "model"
+    return fault.where or "model.name"
 
 
 def _rooms(config: JobConfig, composed: Composed) -> Rooms:

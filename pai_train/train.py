@@ -32,7 +32,6 @@ from pai_train.storage import display, open_store
 from pai_train.training.checkpoints import Checkpoints
 from pai_train.training.contracts import TrainState
 from pai_train.training.generations import Run, Runs
-from pai_train.training.signals import StopSignals
 from pai_train.training.totals import metrics
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from pai_train.job import Job, JobInput
     from pai_train.spec.contracts import Source, WriteSession
     from pai_train.training.learner import Learner
+    from pai_train.training.signals import StopSignals
 
 logger = logging.getLogger(__name__)
 
@@ -55,15 +55,19 @@ LONG_PASS_ROWS = 1_000_000
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def train(job: Job) -> Record:
+def train(job: Job, signals: StopSignals) -> Record:
     """Runs a job and returns its record; the run folder tells the same, however it ends.
+
+    Args:
+        job: What to do.
+        signals: Tells whether the run is asked to stop.
 
     Raises:
         PaiTrainError: What ended the run.
         Interrupted: A signal asked it to stop; its state is saved.
     """
     folder = run_folder.create(job.run_dir)
-    with logs(folder, job.log_level), StopSignals() as signals:
+    with logs(folder, job.log_level):
         record = Record.start(
             folder,
             argv=job.argv,

@@ -78,7 +78,7 @@ class QueueLanes:
         self._turns = {lane: Turns(source, plan, dealer, lane, spool) for lane in dealer.lanes}
         epochs = None if plan.epochs is None else max(1, plan.epochs - dealer.at.epoch)
         self.graph = tf.Graph()
-        with self.graph.as_default():
+        with self.graph.as_default(), _without_advice():
             self._counts = {lane: tf1.placeholder(tf.int32, [], f"rows_{lane}") for lane in self._turns}
             self._rows = {
                 lane: _lane_pipeline(source, plan, turns, self._counts[lane], epochs)
@@ -140,6 +140,18 @@ class QueueLanes:
                 error = first
         fault = next((turns.fault for turns in self._turns.values() if turns.fault is not None), error)
         raise fault or RuntimeError("the queue runners stopped without an error") from None
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keeps TensorFlow's advice to use tf.data off the screen: queues are what was asked for."""
+    tf_logger = tf.get_logger()
+    level = tf_logger.level
+    tf_logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        tf_logger.setLevel(level)
 
 
 def _lane_pipeline(

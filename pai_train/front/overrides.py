@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,12 @@ def sort(texts: Sequence[str], loader: ConfigLoader, word: str) -> Overrides:
     """Parses every override and tells choices from values; one that is a fault is left out."""
     found, parsed = Overrides(), []
     for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            shown = text.encode("utf-8", "backslashreplace").decode()
+            found.faults.append(Fault("is not UTF-8 text", where=f"{word} {shown}", todo="set a UTF-8 locale"))
+            continue
         try:
             parsed += _parse(text)
         except OverrideParseException as error:
@@ -154,8 +161,10 @@ def _unreadable(text: str, message: str, word: str) -> Fault:
         todo = f"did you mean +recipe={text.removesuffix('.yaml')}?"
     elif "=" in text:
         key, _, value = text.partition("=")
-        quote = '"' if "'" in value else "'"
-        todo = f"put the value in quotes that the shell leaves alone: {key}=\\{quote}…\\{quote}"
+        inner = value.strip("'\"")
+        quote = "'" if '"' in inner else '"'
+        # Two layers: the outer quotes are the shell's, the inner ones Hydra's.
+        todo = f"quote it twice: {shlex.quote(f'{key}={quote}{inner}{quote}')}" if not is_secret(key) else None
     lines = [line for line in message.splitlines() if line.strip(" ^") and not line.startswith(("Error", "See http"))]
     reason = lines[0].removeprefix("LexerNoViableAltException: ") if lines else ""
     reason = reason.partition(" expecting {")[0]
@@ -174,5 +183,6 @@ def _several(override: Override, word: str) -> Fault:
     todo = "give one value, and start one command per value"
     if override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and not is_secret(key):
         value = override.get_value_string()
-        todo = f'as one text: "{key}=\'{value}\'"; as a list: "{key}=[{value}]"; else one command per value'
+        as_list = "" if key == "gpus" else f'; as a list: "{key}=[{value}]"; else one command per value'
+        todo = f"as one text: \"{key}='{value}'\"{as_list}"
     return Fault("several values for one run", where=quoted(override, word), todo=todo)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Fault, PaiTrainError, Refused, did_you_mean, nearest
 from pai_train.models.named import ACCEPTED, NAMED
+from pai_train.models.users import user_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,13 +53,18 @@ def build(name: str, params: Mapping[str, Any], columns: Sequence[ColumnSpec], l
 
     Raises:
         Refused: The name or a parameter is wrong.
-        PaiTrainError: The builder returns no model of these columns and this label.
+        PaiTrainError: The builder fails, or returns no model of these columns and this label.
     """
     faults = signature_faults(name, params)
     if faults:
         raise Refused(faults)
     builder = NAMED.get(name) or _import(name)
-    model = builder(tuple(columns), label, **params)
+    try:
+        model = builder(tuple(columns), label, **params)
+    except PaiTrainError:
+        raise
+    except Exception as error:
+        raise user_error(error, f"the builder {name} failed") from error
     check_model(name, model, columns, label)
     return model
 
@@ -171,13 +177,15 @@ def _import(path: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
+            raise user_error(error, f"module {module_name} cannot be imported") from error
         raise PaiTrainError(
             f"there is no module {error.name!r}",
             where="model.name",
             got=path,
             wanted="a module in the working directory or an installed package",
         ) from error
+    except Exception as error:
+        raise user_error(error, f"module {module_name} cannot be imported") from error
     builder: Callable[..., Any] | None = getattr(module, function, None)
     if builder is None or not callable(builder):
         functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -50,7 +51,7 @@ def check(
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        text = json.dumps(tree, default=str)
+        text = json.dumps(_finite(tree), default=str)
         return TypeAdapter(cls).validate_json(text, strict=True, extra="forbid"), []
     except ValidationError as error:
         found = error.errors(include_url=False)
@@ -60,6 +61,15 @@ def check(
         if place is not None:
             errors.setdefault(place.key, []).append((place, details))
     return None, [_fault(group, tree if shown is None else shown) for group in errors.values()]
+
+
+def _finite(value: Any) -> Any:
+    """Turns infinities and NaN into text, which no number's key takes."""
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def split_key(key: str) -> list[str]:

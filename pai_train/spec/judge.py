@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 # What stands for a required key that is broken, while the others are checked against each other.
 _STAND_INS: dict[str, Any] = {
     "inputs": {},
-    "checkpointDir": "",
-    "storage": {"root": ""},
-    "tables": {"name": "iceberg", "root": ""},
+    "checkpointDir": "-",
+    "storage": {"root": "-"},
+    "tables": {"name": "iceberg", "root": "-"},
     "engine": {"name": "tf_data"},
 }
 
@@ -73,9 +73,13 @@ def _sound(tree: dict[str, Any], broken: Sequence[str]) -> JobConfig | None:
     job, rest = None, deepcopy(tree)
     doubtful = [key.partition("[")[0] for key in broken]
     while doubtful:
+        before = deepcopy(rest)
         for key in doubtful:
             remove(rest, key)
         rest = {**deepcopy(_STAND_INS), **rest}
+        if rest == before:
+            # A key that cannot be told from others, such as a name with a dot: only its own fault is shown.
+            return None
         job, faults = check(JobConfig, rest)
         # What cannot do without a broken key goes with it.
         doubtful = [str(fault.where).rpartition(".")[0] or str(fault.where) for fault in faults]

@@ -10,6 +10,7 @@ from pai_train.errors import Fault, TableError, did_you_mean
 from pai_train.spec.address import TableRef, parse_table
 from pai_train.spec.config import InputConfig, JobConfig, LabelConfig, OutputConfig, Scalar
 from pai_train.spec.ddl import SyntaxFault, parse_ddl
+from pai_train.spec.names import given_twice, without_case
 from pai_train.spec.types import Decimal, MaxComputeType, Primitive, Text, parse_type
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ _TEXTS = ("STRING", "DATE", "DATETIME", "TIMESTAMP", "TIMESTAMP_NTZ", "JSON", "B
 def faults(config: JobConfig) -> list[Fault]:
     """Checks keys against each other; `where` is the dotted key that each fault belongs to."""
     found = [*_gpus(config.gpus)]
+    places = {
+        "checkpointDir": config.checkpointDir,
+        "storage.root": config.storage.root,
+        "tables.root": config.tables.root,
+    }
+    found += [Fault("is empty", where=key, wanted="a folder or a URL") for key, text in places.items() if not text]
     if "train" not in config.inputs:
         todo = did_you_mean("train", config.inputs)
         found.append(Fault("there is no input to train on", where="inputs.train", wanted="rows to train on", todo=todo))
@@ -68,6 +75,12 @@ def _input(key: str, rows: InputConfig, config: JobConfig) -> Iterator[Fault]:
         yield Fault("files need columns", where=f"{key}.columns", wanted=wanted)
     if rows.table is not None:
         yield from _table_faults(f"{key}.table", rows.table, config.tables.project)
+        twice = given_twice(rows.columns)
+        for name in twice:
+            yield Fault("is given twice, and names of table columns have no case", where=f"{key}.columns.{name}")
+        if twice:
+            return
+        rows = without_case(rows)
     if len(rows.delimiter) != 1 or rows.delimiter in '"\r\n':
         wanted = "one character, no quote and no line end"
         yield Fault("not a delimiter", where=f"{key}.delimiter", got=repr(rows.delimiter), wanted=wanted)
@@ -78,7 +91,7 @@ def _input(key: str, rows: InputConfig, config: JobConfig) -> Iterator[Fault]:
         except SyntaxFault as fault:
             yield Fault(f"not a column type: {fault.message}", where=f"{key}.columns.{name}", got=text)
     yield from _defaults(key, rows, types)
-    yield from _roles(key, rows)
+    yield from _roles(key, rows, types)
 
 
 def _one_place(key: str, oss: str | Sequence[str] | None, table: str | None) -> Iterator[Fault]:
@@ -141,14 +154,14 @@ def _accepted(type_: MaxComputeType, value: Scalar) -> str | None:
     return "no default: this type has none"
 
 
-def _roles(key: str, rows: InputConfig) -> Iterator[Fault]:
+def _roles(key: str, rows: InputConfig, types: dict[str, MaxComputeType]) -> Iterator[Fault]:
     """Checks which columns are the label and the features."""
     label = rows.label.column if isinstance(rows.label, LabelConfig) else rows.label
     label_key = f"{key}.label.column" if isinstance(rows.label, LabelConfig) else f"{key}.label"
     if label is not None and rows.columns and label not in rows.columns:
         yield Fault(f"no column {label!r}", where=label_key, todo=did_you_mean(label, rows.columns))
     if isinstance(rows.label, LabelConfig):
-        yield from _classes(f"{key}.label", rows.label)
+        yield from _classes(f"{key}.label", rows.label, types.get(rows.label.column))
     if rows.features is None:
         if label is not None and list(rows.columns) == [label]:
             yield Fault("no column is left for the model beside the label", where=f"{key}.columns")
@@ -167,7 +180,7 @@ def _roles(key: str, rows: InputConfig) -> Iterator[Fault]:
             yield Fault(f"column {name!r} is named twice", where=where, todo="remove it once")
 
 
-def _classes(key: str, label: LabelConfig) -> Iterator[Fault]:
+def _classes(key: str, label: LabelConfig, type_: MaxComputeType | None) -> Iterator[Fault]:
     classes = label.classes
     if classes is None:
         return
@@ -175,6 +188,11 @@ def _classes(key: str, label: LabelConfig) -> Iterator[Fault]:
         yield Fault("regression has no classes", where=f"{key}.classes", todo="leave classes out")
     elif len({(type(value), value) for value in classes}) < len(classes) or len(classes) < 2:
         yield Fault("needs two or more distinct classes", where=f"{key}.classes", got=str(classes))
+    elif type_ is not None:
+        wrong = [value for value in classes if _accepted(type_, value) is not None]
+        if wrong:
+            what = f"not values of the label {label.column}, which is {type_}"
+            yield Fault(what, where=f"{key}.classes", got=str(wrong), wanted=_accepted(type_, wrong[0]))
 
 
 def _output(key: str, output: OutputConfig, config: JobConfig) -> Iterator[Fault]:

@@ -1,4 +1,4 @@
-"""Stop requests: the first SIGTERM or SIGINT asks the loop to save and end, the second ends the process at once."""
+"""Stop requests: the first SIGTERM, SIGINT or SIGHUP asks to save and end, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STOPPING = (signal.SIGTERM, signal.SIGINT)
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopSignals:
@@ -46,6 +46,9 @@ class StopSignals:
             )
             return self
         for number in self._numbers:
+            # What is ignored on purpose, as SIGHUP under nohup, stays ignored.
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue
             self._previous[number] = signal.signal(number, self._handle)
         self.active = True
         return self

@@ -72,7 +72,7 @@ ONE_OVERRIDE: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "sweep": ("gpus=0,1", "command line gpus=0,1: several values for one run", ("\"gpus='0,1'\"",)),
     "range-sweep": ("train.epochs=range(1,3)", "several values for one run", ("one command per value",)),
     "multirun-mode": ("hydra.mode=MULTIRUN", "several runs in one command are not served", ()),
-    "syntax": ("model.name=(b", "command line model.name=(b: cannot be read", ("put the value in quotes",)),
+    "syntax": ("model.name=(b", "command line model.name=(b: cannot be read", ("quote it twice: ",)),
     "no-key": ("=3", "command line =3: unknown key ''", ()),
     "environment": (
         "checkpointDir=${oc.env:SURELY_NOT_SET}",
@@ -288,3 +288,47 @@ def test_fault_in_an_extended_recipe_names_its_file(desk: Desk) -> None:
     assert f"{CSVTEST}:9 inputs.train.label: no column 'd5'" in desk.refused(
         "+recipe=csvtest", "~inputs.train.columns.d5", "inputs.train.record_defaults=null"
     )
+
+
+STRANGE = (
+    "# S.\ninputs: {train: {oss: a.csv, columns: {'a.b': 3, y: DOUBLE, c: [STRING]}, label: c}}\ncheckpointDir: ck\n"
+)
+
+
+def test_a_column_name_with_a_dot_does_not_confuse_the_check(desk: Desk) -> None:
+    desk.recipe("strange", STRANGE)
+    report = desk.refused("+recipe=strange")
+    assert "has the wrong type" in report
+
+
+@pytest.mark.parametrize("override", ["train.optimizer=\udcff", "inputs.train.label=\udcff", "+foo=\udcff"])
+def test_an_override_that_is_not_text(desk: Desk, override: str) -> None:
+    report = desk.refused("+recipe=iris", override)
+    assert "is not UTF-8 text" in report
+
+
+@pytest.mark.parametrize("number", ["inf", "nan", "-inf"])
+def test_numbers_are_finite(desk: Desk, number: str) -> None:
+    report = desk.refused("+recipe=iris", f"train.learning_rate={number}")
+    assert "command line train.learning_rate=" in report
+    assert "a number, greater than 0" in report
+
+
+def test_table_columns_have_no_case(desk: Desk) -> None:
+    assert desk.command("+recipe=iris", "inputs.train.label=F5", "inputs.train.features=[F1,F2]").code == 0
+    desk.runs.clear()
+    report = desk.refused("+recipe=iris", "inputs.train.columns.F1=DOUBLE")
+    assert "is given twice, and names of table columns have no case" in report
+
+
+@pytest.mark.parametrize(("recipe", "classes"), [("csvtest", '["7","8"]'), ("iris", "[1,2]")])
+def test_classes_are_values_of_the_label(desk: Desk, recipe: str, classes: str) -> None:
+    column = {"csvtest": "d5", "iris": "f5"}[recipe]
+    report = desk.refused(f"+recipe={recipe}", f"inputs.train.label={{column: {column}, classes: {classes}}}")
+    assert f"not values of the label {column}" in report
+
+
+@pytest.mark.parametrize("key", ["checkpointDir", "storage.root", "tables.root"])
+def test_places_are_named(desk: Desk, key: str) -> None:
+    report = desk.refused("+recipe=iris", f"{key}=")
+    assert f"command line {key}=: is empty" in report

@@ -184,3 +184,10 @@ def test_import_of_the_package_is_light(tmp_path: Path) -> None:
     done = _python("-c", f"{_WATCH}\nimport pai_train", cwd=tmp_path)
     modules = {name.partition(".")[0] for name in json.loads(done.stderr)}
     assert not modules & {*HEAVY, "hydra", "omegaconf", "yaml"}
+
+
+def test_output_that_nobody_reads_on_ends_quietly(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m pai_train --help | head -1"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("pai_train turns a recipe")
+    assert done.stderr == ""

@@ -198,3 +198,31 @@ def test_a_model_comes_back_from_its_file(tmp_path):
 def _strings_and_numbers(names):
     kinds = ["float", "string"]
     return [ColumnSpec(name, kinds[i % 2], vocabulary=("x",) * (i % 2)) for i, name in enumerate(names)]
+
+
+BROKEN_MODULES = {
+    "a missing import": ("import nonexistent_pkg\n", "No module named 'nonexistent_pkg'", 1),
+    "no Python": ("def ok(:\n", "SyntaxError", 1),
+    "raising": ("x = 1\nraise RuntimeError('at import')\n", "RuntimeError: at import", 2),
+}
+
+
+@pytest.mark.parametrize(("text", "said", "line"), BROKEN_MODULES.values(), ids=BROKEN_MODULES)
+def test_a_module_of_the_users_that_cannot_be_imported(text, said, line, tmp_path, monkeypatch):
+    name = f"broken_{line}_{len(text)}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (fault,) = signature_faults(f"{name}.ok", {})
+    assert said in fault.what
+    assert fault.where == f"{name}.py:{line}"
+
+
+def test_a_builder_that_raises_names_the_users_line(tmp_path, monkeypatch):
+    (tmp_path / "raising_builder.py").write_text("def boom(columns, label):\n    return 1 / len([])\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(PaiTrainError, match=r"the builder raising_builder\.boom failed: ZeroDivisionError") as caught:
+        build("raising_builder.boom", {}, [ColumnSpec("a", "float")], LabelSpec("c", "classification", ("x", "y")))
+    assert caught.value.fault.where == "raising_builder.py:2"
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)

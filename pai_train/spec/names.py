@@ -1,0 +1,33 @@
+"""Names of table columns, which MaxCompute compares without case."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pai_train.spec.config import InputConfig, LabelConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def without_case(rows: InputConfig) -> InputConfig:
+    """Writes the column names of a table input in lower case, as tables have them."""
+    label, defaults = rows.label, rows.record_defaults
+    if isinstance(label, LabelConfig):
+        label = replace(label, column=label.column.lower())
+    elif label is not None:
+        label = label.lower()
+    return replace(
+        rows,
+        columns={name.lower(): text for name, text in rows.columns.items()},
+        label=label,
+        features=None if rows.features is None else [name.lower() for name in rows.features],
+        record_defaults={n.lower(): v for n, v in defaults.items()} if isinstance(defaults, dict) else defaults,
+    )
+
+
+def given_twice(names: Iterable[str]) -> list[str]:
+    """Returns the names, in lower case, that are given more than once but for case."""
+    return [name for name, count in Counter(name.lower() for name in names).items() if count > 1]
