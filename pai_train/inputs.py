@@ -197,7 +197,10 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
         return [info for url in urls for info in (store.glob(url) if is_glob(url) else [_there(store, url)])]
 
     def open_files(_: str | None) -> Source:
-        return CsvSource(objects(), types, store=store, header=config.header, delimiter=config.delimiter)
+        return source_of(objects(), store)
+
+    def source_of(infos: Sequence[ObjectInfo], on: Store) -> CsvSource:
+        return CsvSource(infos, types, store=on, header=config.header, delimiter=config.delimiter)
 
     sample = None
     present: list[ObjectInfo] = []
@@ -219,7 +222,7 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     if present and not faults:
         where = open_store(present[0].url)
         faults += look_at_csv(where, present, types, config.header, config.delimiter)
-        if not faults and CsvSource(present, types, store=where, header=config.header).snapshot.rows == 0:
+        if not faults and source_of(present, where).snapshot.rows == 0:
             faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
     address = ", ".join(display(url) for url in urls)
     return (None if faults else _Found(address, columns, sample, open_files)), faults
