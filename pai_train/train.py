@@ -246,6 +246,14 @@ class _Training:
                 logger.info("reading the classes of %s; label.classes in the recipe saves this pass", label.column)
             with self._read(item, source, [label.column], None) as batches:
                 classes = collect_classes(batches, label.column, None, MAX_CLASSES)
+            if len(classes) < 2:
+                raise DataError(
+                    f"all rows have one class of the label {label.column!r}",
+                    where=item.address,
+                    got=repr(classes[0]),
+                    wanted="two classes or more",
+                    todo="name another label, or read more rows",
+                )
             if "" in classes:
                 raise DataError(
                     f"the label {label.column!r} is empty in some rows",

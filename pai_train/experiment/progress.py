@@ -166,12 +166,12 @@ class Progress:
             self._guarded(lambda: live.update(_one_line(line), refresh=True))
 
     def _words(self, seen: _Seen, now: float) -> list[str]:
-        words = [_of("epoch", seen.epoch, self._epochs), _of("step", seen.step, self._total)]
+        # What matters most comes first: a terminal of 80 columns cuts the end off.
+        words = [_of("epoch", seen.epoch, self._epochs), *self._rates(seen, now), f"loss {float(seen.loss):.3g}"]
+        words += [f"{name} {float(value):.3g}" for name, value in seen.metrics.items()]
         if self._total:
             words.append(f"{min(seen.step / self._total, 1):.0%}")
-        words += self._rates(seen, now)
-        words.append(f"loss {float(seen.loss):.4g}")
-        return words + [f"{name} {float(value):.4g}" for name, value in seen.metrics.items()]
+        return [*words, _of("step", seen.step, self._total), *self._waiting(seen, now)]
 
     def _rates(self, seen: _Seen, now: float) -> list[str]:
         since = self._samples[0] if self._samples else None
@@ -181,7 +181,13 @@ class Progress:
         words = [f"{(seen.rows - since.rows) / seconds:,.0f} rows/s"]
         if self._total and seen.step > since.step:
             words.append(f"ETA {_clock_time((self._total - seen.step) * seconds / (seen.step - since.step))}")
-        return [*words, f"waiting {min(max((seen.waited_s - since.waited_s) / seconds, 0), 1):.0%}"]
+        return words
+
+    def _waiting(self, seen: _Seen, now: float) -> list[str]:
+        since = self._samples[0] if self._samples else None
+        if since is None or now - since.at < _SHORTEST_S:
+            return []
+        return [f"waiting {min(max((seen.waited_s - since.waited_s) / (now - since.at), 0), 1):.0%}"]
 
     def _sample(self, seen: _Seen, now: float) -> None:
         samples = self._samples

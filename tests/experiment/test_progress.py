@@ -45,10 +45,10 @@ def test_plain_lines_come_first_after_the_first_call_then_every_ten_seconds():
             clock.now += 0.125
             update(progress, step, waited_s=(step - 1) * 0.03125)
     assert stream.getvalue().splitlines() == [
-        "epoch 1/10  step 1/1,000  0%  loss 0.5",
-        "epoch 1/10  step 81/1,000  8%  256 rows/s  ETA 1:55  waiting 25%  loss 0.5",
-        "epoch 1/10  step 161/1,000  16%  256 rows/s  ETA 1:45  waiting 25%  loss 0.5",
-        "epoch 1/10  step 241/1,000  24%  256 rows/s  ETA 1:35  waiting 25%  loss 0.5",
+        "epoch 1/10  loss 0.5  0%  step 1/1,000",
+        "epoch 1/10  256 rows/s  ETA 1:55  loss 0.5  8%  step 81/1,000  waiting 25%",
+        "epoch 1/10  256 rows/s  ETA 1:45  loss 0.5  16%  step 161/1,000  waiting 25%",
+        "epoch 1/10  256 rows/s  ETA 1:35  loss 0.5  24%  step 241/1,000  waiting 25%",
     ]
 
 
@@ -64,7 +64,7 @@ def epochs_shown(epochs, seconds_each):
                 epoch=epoch, step=epoch * 5 + 4, rows=9, loss=0.25, metrics={"accuracy": 0.987654}, waited_s=0
             )
     lines = stream.getvalue().splitlines()
-    assert lines[-1].endswith("loss 0.25  accuracy 0.9877")
+    assert "loss 0.25  accuracy 0.988  step 24" in lines[-1]
     return [line[:7] for line in lines]
 
 
@@ -83,7 +83,7 @@ def test_without_a_total_there_is_neither_percent_nor_eta():
         clock.now += 20
         update(progress, 41)
     last = stream.getvalue().splitlines()[-1]
-    assert last == "epoch 1/3  step 41  64 rows/s  waiting 0%  loss 0.5"
+    assert last == "epoch 1/3  64 rows/s  loss 0.5  step 41  waiting 0%"
 
 
 def test_eta_of_a_resumed_run_counts_only_what_this_process_did():
@@ -92,7 +92,7 @@ def test_eta_of_a_resumed_run_counts_only_what_this_process_did():
         update(progress, 1001, rows=32)
         clock.now += 10
         update(progress, 1011, rows=352)
-    assert "step 1,011/2,000  51%  32 rows/s  ETA 16:29" in stream.getvalue()
+    assert "32 rows/s  ETA 16:29  loss 0.5  51%  step 1,011/2,000" in stream.getvalue()
 
 
 def test_rates_are_those_of_the_last_half_minute():
@@ -111,7 +111,7 @@ def test_plain_output_has_no_carriage_return_and_no_escape_code():
     with Progress(10, 1, stream, clock, environ=PLAIN) as progress:
         progress.say("\x1b[31mred\x1b[0m\r done\tyes\nnext")
         update(progress, 1, metrics={"a\x1b[2K\rb": 1})
-    assert stream.getvalue() == "red done\tyes\nnext\nepoch 1/1  step 1/10  10%  loss 0.5  ab 1\n"
+    assert stream.getvalue() == "red done\tyes\nnext\nepoch 1/1  loss 0.5  ab 1  10%  step 1/10\n"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_terminal_has_one_line_redrawn_at_most_ten_times_a_second():
     assert max(gaps) <= LIVE_EVERY_S + 0.004
     shown = stream.getvalue()
     assert shown.count("\n") == 1
-    assert "step 1,000/1,000  100%" in shown[shown.rindex("epoch") :]
+    assert "100%  step 1,000/1,000" in shown[shown.rindex("epoch") :]
 
 
 def test_the_live_line_never_wraps():
