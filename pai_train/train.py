@@ -6,13 +6,13 @@ import hashlib
 import logging
 import re
 import tempfile
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pai_train.errors import DataError, Interrupted
+from pai_train.errors import Interrupted
+from pai_train.examine import describe_features, learn_label, open_input, split_of
 from pai_train.experiment import folder as run_folder
 from pai_train.experiment.environment import packages
 from pai_train.experiment.logs import logs
@@ -21,13 +21,10 @@ from pai_train.experiment.progress import Progress
 from pai_train.experiment.record import InputRecord, OutputRecord, Record
 from pai_train.experiment.summary import summary
 from pai_train.experiment.watch import Watch
-from pai_train.feed.batches import arrow_superbatches
-from pai_train.feed.contracts import FeedPlan, Position, Split
+from pai_train.feed.contracts import FeedPlan, Position
 from pai_train.feed.engines import engine
 from pai_train.feed.order import lay_out
-from pai_train.models.contracts import ColumnSpec, LabelSpec
 from pai_train.models.load import build
-from pai_train.models.statistics import collect_classes, describe
 from pai_train.storage import display, open_store
 from pai_train.training.checkpoints import Checkpoints
 from pai_train.training.contracts import TrainState
@@ -35,22 +32,15 @@ from pai_train.training.generations import Run, Runs
 from pai_train.training.totals import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    import pyarrow as pa
+    from collections.abc import Mapping
 
     from pai_train.job import Job, JobInput
+    from pai_train.models.contracts import LabelSpec
     from pai_train.spec.contracts import Source, WriteSession
     from pai_train.training.learner import Learner
     from pai_train.training.signals import StopSignals
 
 logger = logging.getLogger(__name__)
-
-DESCRIBED_ROWS = 10_000
-"""Training rows whose statistics preprocessing uses: the first ones, so that a resumed run finds the same."""
-MAX_VOCABULARY = 1_000
-MAX_CLASSES = 10_000
-LONG_PASS_ROWS = 1_000_000
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -143,9 +133,13 @@ class _Training:
 
         job, record = self._job, self._record
         item = job.inputs["train"]
-        sources = {name: self._open(one, state) for name, one in job.inputs.items()}
-        label = self._label(item, sources["train"])
-        columns = self._describe(item, sources["train"])
+        sources = {name: open_input(one, state) for name, one in job.inputs.items()}
+        for name, source in sources.items():
+            snapshot = source.snapshot
+            record.inputs[name] = InputRecord(job.inputs[name].address, snapshot.to_json(), snapshot.rows)
+        check = partial(self._check_stop, "looking at the input; nothing was trained since the last checkpoint")
+        label = learn_label(item, sources["train"], check)
+        columns = describe_features(item, sources["train"], check)
         learner = Learner(
             lambda: build(job.model, job.params, columns, label),
             label,
@@ -211,77 +205,6 @@ class _Training:
         record.save()
         return state
 
-    def _open(self, item: JobInput, state: TrainState | None) -> Source:
-        position = state.positions.get(item.name) if state else None
-        source = item.open(position.snapshot.id if position else None)
-        snapshot = source.snapshot
-        if position is not None and snapshot.id != position.snapshot.id:
-            raise DataError(
-                "the data changed since the run began",
-                where=item.address,
-                got=f"{snapshot.rows} rows, {snapshot.bytes} bytes",
-                wanted=f"{position.snapshot.rows} rows, {position.snapshot.bytes} bytes, as in its checkpoint",
-                todo="train.resume=never starts anew on the data as they are",
-            )
-        if item.snapshot is not None and snapshot.id != item.snapshot:
-            raise DataError(
-                "the input is no longer the snapshot asked for",
-                where=item.address,
-                got=f"{snapshot.id}, {snapshot.rows} rows, {snapshot.bytes} bytes",
-                wanted=item.snapshot,
-                todo=f"leave inputs.{item.name}.snapshot out to read it as it is",
-            )
-        self._record.inputs[item.name] = InputRecord(item.address, snapshot.to_json(), snapshot.rows)
-        return source
-
-    def _label(self, item: JobInput, source: Source) -> LabelSpec:
-        label = item.label
-        if label is None:
-            raise DataError("the training input has no label", where="inputs.train.label")
-        if label.task == "regression":
-            return LabelSpec(label.column, "regression")
-        classes = label.classes
-        if classes is None:
-            if source.snapshot.rows is None or source.snapshot.rows > LONG_PASS_ROWS:
-                logger.info("reading the classes of %s; label.classes in the recipe saves this pass", label.column)
-            with self._read(item, source, [label.column], None) as batches:
-                classes = collect_classes(batches, label.column, None, MAX_CLASSES)
-            if len(classes) < 2:
-                raise DataError(
-                    f"all rows have one class of the label {label.column!r}",
-                    where=item.address,
-                    got=repr(classes[0]),
-                    wanted="two classes or more",
-                    todo="name another label, or read more rows",
-                )
-            if "" in classes:
-                raise DataError(
-                    f"the label {label.column!r} is empty in some rows",
-                    where=item.address,
-                    wanted="a class in every row",
-                    todo="leave these rows out, or give the label a value in record_defaults",
-                )
-        return LabelSpec(label.column, "classification", tuple(classes))
-
-    def _describe(self, item: JobInput, source: Source) -> list[ColumnSpec]:
-        with self._read(item, source, item.features, _split(item, "train")) as batches:
-            return describe(batches, item.features, DESCRIBED_ROWS, MAX_VOCABULARY)
-
-    @contextmanager
-    def _read(
-        self, item: JobInput, source: Source, columns: Sequence[str], split: Split | None
-    ) -> Iterator[Iterator[pa.RecordBatch]]:
-        """Opens rows as training sees them, in source order."""
-
-        def until_stopped() -> Iterator[pa.RecordBatch]:
-            for delivery in deliveries:
-                self._check_stop("looking at the input; nothing was trained since the last checkpoint")
-                yield delivery.data
-
-        plan = FeedPlan(tuple(columns), 4096, item.defaults, lanes=1, split=split)
-        with arrow_superbatches(source, plan) as deliveries:
-            yield until_stopped()
-
     def _plan(self, item: JobInput, label: LabelSpec, learner: Learner) -> FeedPlan:
         from pai_train.training.learner import auto_steps
 
@@ -297,7 +220,7 @@ class _Training:
             shuffle=item.shuffle,
             seed=config.seed,
             lanes=self._job.engine.lanes,
-            split=_split(item, "train"),
+            split=split_of(item, "train"),
             steps=min(steps, config.checkpoint.every_steps or steps),
         )
 
@@ -308,7 +231,7 @@ class _Training:
         if test is not None:
             return sources["test"], replace(plan, defaults=test.defaults, split=None)
         if item.split is not None:
-            return sources["train"], replace(plan, split=_split(item, "test"))
+            return sources["train"], replace(plan, split=split_of(item, "test"))
         return None
 
     def _predict(
@@ -334,10 +257,6 @@ class _Training:
     def _check_stop(self, work: str) -> None:
         if self._signals.requested:
             raise Interrupted(f"asked to stop while {work}", todo="the same command goes on")
-
-
-def _split(item: JobInput, part: Any) -> Split | None:
-    return Split(item.split[0], item.split[1], part) if item.split else None
 
 
 def _token(run_id: str, name: str) -> str:

@@ -1,0 +1,125 @@
+"""What is known of the rows before a training begins: their snapshot, the classes, the statistics."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from pai_train.errors import DataError
+from pai_train.feed.batches import arrow_superbatches
+from pai_train.feed.contracts import FeedPlan, Split
+from pai_train.models.contracts import ColumnSpec, LabelSpec
+from pai_train.models.statistics import collect_classes, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow as pa
+
+    from pai_train.job import JobInput
+    from pai_train.spec.contracts import Source
+    from pai_train.training.contracts import TrainState
+
+logger = logging.getLogger(__name__)
+
+DESCRIBED_ROWS = 10_000
+"""Training rows whose statistics preprocessing uses: the first ones, so that a resumed run finds the same."""
+MAX_VOCABULARY = 1_000
+MAX_CLASSES = 10_000
+LONG_PASS_ROWS = 1_000_000
+
+
+def open_input(item: JobInput, state: TrainState | None) -> Source:
+    """Opens an input, at the snapshot that a resumed run began with.
+
+    Raises:
+        DataError: The data are not what they were, or not the snapshot that the recipe asks for.
+    """
+    position = state.positions.get(item.name) if state else None
+    source = item.open(position.snapshot.id if position else None)
+    snapshot = source.snapshot
+    if position is not None and snapshot.id != position.snapshot.id:
+        raise DataError(
+            "the data changed since the run began",
+            where=item.address,
+            got=f"{snapshot.rows} rows, {snapshot.bytes} bytes",
+            wanted=f"{position.snapshot.rows} rows, {position.snapshot.bytes} bytes, as in its checkpoint",
+            todo="train.resume=never starts anew on the data as they are",
+        )
+    if item.snapshot is not None and snapshot.id != item.snapshot:
+        raise DataError(
+            "the input is no longer the snapshot asked for",
+            where=item.address,
+            got=f"{snapshot.id}, {snapshot.rows} rows, {snapshot.bytes} bytes",
+            wanted=item.snapshot,
+            todo=f"leave inputs.{item.name}.snapshot out to read it as it is",
+        )
+    return source
+
+
+def learn_label(item: JobInput, source: Source, check: Callable[[], None]) -> LabelSpec:
+    """Returns what is learned; classes that the recipe does not name are collected from all rows.
+
+    Args:
+        item: The training input.
+        source: Its rows.
+        check: Called between batches; may raise to stop.
+
+    Raises:
+        DataError: There are no classes, one class, too many, or rows without one.
+    """
+    label = item.label
+    if label is None:
+        raise DataError("the training input has no label", where="inputs.train.label")
+    if label.task == "regression":
+        return LabelSpec(label.column, "regression")
+    classes = label.classes
+    if classes is None:
+        if source.snapshot.rows is None or source.snapshot.rows > LONG_PASS_ROWS:
+            logger.info("reading the classes of %s; label.classes in the recipe saves this pass", label.column)
+        with _read(item, source, [label.column], None, check) as batches:
+            classes = collect_classes(batches, label.column, None, MAX_CLASSES)
+        if len(classes) < 2:
+            raise DataError(
+                f"all rows have one class of the label {label.column!r}",
+                where=item.address,
+                got=repr(classes[0]),
+                wanted="two classes or more",
+                todo="name another label, or read more rows",
+            )
+        if "" in classes:
+            raise DataError(
+                f"the label {label.column!r} is empty in some rows",
+                where=item.address,
+                wanted="a class in every row",
+                todo="leave these rows out, or give the label a value in record_defaults",
+            )
+    return LabelSpec(label.column, "classification", tuple(classes))
+
+
+def describe_features(item: JobInput, source: Source, check: Callable[[], None]) -> list[ColumnSpec]:
+    """Returns the statistics of the first training rows that preprocessing inside the model uses."""
+    with _read(item, source, item.features, split_of(item, "train"), check) as batches:
+        return describe(batches, item.features, DESCRIBED_ROWS, MAX_VOCABULARY)
+
+
+def split_of(item: JobInput, part: Literal["train", "test"]) -> Split | None:
+    """Returns one side of an input's split; None where it has none."""
+    return Split(item.split[0], item.split[1], part) if item.split else None
+
+
+@contextmanager
+def _read(
+    item: JobInput, source: Source, columns: Sequence[str], split: Split | None, check: Callable[[], None]
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Opens rows as training sees them, in source order."""
+
+    def until_stopped() -> Iterator[pa.RecordBatch]:
+        for delivery in deliveries:
+            check()
+            yield delivery.data
+
+    plan = FeedPlan(tuple(columns), 4096, item.defaults, lanes=1, split=split)
+    with arrow_superbatches(source, plan) as deliveries:
+        yield until_stopped()
