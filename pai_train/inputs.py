@@ -10,7 +10,7 @@ from pai_train.job import JobInput, LabelPlan, Sample
 from pai_train.samples import file_sample, table_sample
 from pai_train.spec.address import parse_table
 from pai_train.spec.config import InputConfig, LabelConfig
-from pai_train.spec.names import without_case
+from pai_train.spec.names import character, without_case
 from pai_train.spec.table import Column
 from pai_train.spec.types import MaxComputeType, parse_type
 from pai_train.storage import ObjectInfo, Store, basename, display, is_glob, join, open_store, resolve
@@ -200,7 +200,7 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
         return source_of(objects(), store)
 
     def source_of(infos: Sequence[ObjectInfo], on: Store) -> CsvSource:
-        return CsvSource(infos, types, store=on, header=config.header, delimiter=config.delimiter)
+        return CsvSource(infos, types, store=on, header=config.header, delimiter=character(config.delimiter))
 
     sample = None
     present: list[ObjectInfo] = []
@@ -221,7 +221,7 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
             present.append(_local(path))
     if present and not faults:
         where = open_store(present[0].url)
-        faults += look_at_csv(where, present, types, config.header, config.delimiter)
+        faults += look_at_csv(where, present, types, config.header, character(config.delimiter))
         if not faults and source_of(present, where).snapshot.rows == 0:
             faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
     address = ", ".join(display(url) for url in urls)

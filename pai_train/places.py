@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pai_train.errors import Fault
+from pai_train.errors import Fault, PaiTrainError
 from pai_train.storage import display, open_store, resolve
 
 if TYPE_CHECKING:
@@ -15,10 +16,28 @@ if TYPE_CHECKING:
     from pai_train.spec.config import JobConfig
 
 
-def folder_faults(key: str, url: str) -> list[Fault]:
-    """Checks that a URL is, or can become, a folder that this process may write into."""
-    if open_store(url).info(url) is not None:
-        return [Fault("is an object, not a folder", key, got=display(url), todo="name a folder")]
+def place_faults(config: JobConfig) -> list[Fault]:
+    """Checks that the folders a run needs are on stores that serve, and are or can become folders it may write into."""
+    root = _folder("storage.root", config.storage.root, ".")
+    if root:
+        # What is relative to it would only repeat it.
+        return root
+    return [
+        *_folder("checkpointDir", config.storage.root, config.checkpointDir),
+        *_folder("tables.root", config.tables.root, "."),
+    ]
+
+
+def _folder(key: str, root: str, name: str) -> list[Fault]:
+    try:
+        url = resolve(root, name)
+        store = open_store(url)
+        if store.info(url) is not None:
+            return [Fault("is an object, not a folder", key, got=display(url), todo="name a folder")]
+    except PaiTrainError as error:
+        return [replace(error.fault, where=key)]
+    if key != "storage.root" and not store.exclusive_create:
+        return [Fault("the store has no exclusive create", key, got=url, wanted="a store that has it")]
     if not url.startswith("file://"):
         return []
     path = url.removeprefix("file://")
@@ -26,14 +45,8 @@ def folder_faults(key: str, url: str) -> list[Fault]:
         path = os.path.dirname(path)
     if os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK):
         return []
-    return [
-        Fault(
-            "cannot be made or written",
-            key,
-            got=display(url),
-            wanted=f"{path} to be a folder that this process may write into",
-        )
-    ]
+    wanted = f"{path} to be a folder that this process may write into"
+    return [Fault("cannot be made or written", key, got=display(url), wanted=wanted)]
 
 
 def overlaps(config: JobConfig, inputs: Mapping[str, JobInput], outputs: Mapping[str, JobOutput]) -> list[Fault]:

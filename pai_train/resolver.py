@@ -18,7 +18,7 @@ from pai_train.front import recipes
 from pai_train.inputs import Rooms
 from pai_train.job import Job, JobInput, JobOutput
 from pai_train.launch.native import native_stderr
-from pai_train.places import folder_faults, overlaps
+from pai_train.places import overlaps, place_faults
 from pai_train.spec.address import parse_table
 from pai_train.spec.tokens import is_name
 from pai_train.storage import open_store, resolve
@@ -88,26 +88,18 @@ def resolve_job(composed: Composed) -> Job:
 def _look(config: JobConfig, composed: Composed) -> tuple[dict[str, JobInput], dict[str, JobOutput], str]:
     from pai_train.training.generations import Runs
 
-    faults: list[Fault] = []
+    places = place_faults(config)
+    faults = [*places, *(replace(fault, where=_model_key(fault)) for fault in _model_faults(config))]
+    if any(fault.where != "checkpointDir" for fault in places):
+        raise Refused(faults)
     checkpoints, begun = "", False
-    try:
+    if not places:
         checkpoints = resolve(config.storage.root, config.checkpointDir)
-        store = open_store(checkpoints)
-        faults += folder_faults("storage.root", resolve(config.storage.root, "."))
-        if not faults:
-            faults += folder_faults("checkpointDir", checkpoints)
-            faults += folder_faults("tables.root", resolve(config.tables.root, "."))
-        if faults:
-            raise Refused(faults)
-        if not store.exclusive_create:
-            faults.append(Fault("the store has no exclusive create", "checkpointDir", got=checkpoints))
-        if config.train.resume == "auto":
-            begun = Runs(store, checkpoints).unfinished(composed.config_hash) is not None
-    except Refused:
-        raise
-    except PaiTrainError as error:
-        faults.append(replace(error.fault, where="checkpointDir"))
-    faults += [replace(fault, where=_model_key(fault)) for fault in _model_faults(config)]
+        runs = Runs(open_store(checkpoints), checkpoints)
+        try:
+            begun = config.train.resume == "auto" and runs.unfinished(composed.config_hash) is not None
+        except PaiTrainError as error:
+            faults.append(replace(error.fault, where="checkpointDir"))
     try:
         rooms = _rooms(config, composed)
     except PaiTrainError as error:
@@ -129,7 +121,8 @@ def _look(config: JobConfig, composed: Composed) -> tuple[dict[str, JobInput], d
             faults += found
             if output is not None:
                 found_outputs[name] = output
-    faults += overlaps(config, found_inputs, found_outputs)
+    if not places:
+        faults += overlaps(config, found_inputs, found_outputs)
     if faults:
         raise Refused(faults)
     return found_inputs, found_outputs, checkpoints

@@ -199,7 +199,9 @@ def _refusal(error: Exception, blamed: str, word: str) -> Fault:
         for path in files:
             line = line_of_default(path.read_text(encoding="utf-8-sig"), error.missing_cfg_file)
             where = where if line is None else f"{recipes.shown(path)}:{line} defaults"
-        return Fault(f"there is no {group} {name!r}", where=where, todo=did_you_mean(name, options))
+        return Fault(
+            f"there is no {group} {name!r}", where=where, todo=did_you_mean(name.removesuffix(".yaml"), options)
+        )
     lines = [line.strip() for line in (str(error) or str(error.__cause__)).splitlines()]
     told = [line for line in lines if line and not line.startswith(("full_key:", "object_type="))]
     return Fault(" ".join(told), where=recipes.shown(files[0]) if files else where)

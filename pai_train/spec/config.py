@@ -44,7 +44,9 @@ class InputConfig:
     table: Annotated[str | None, Doc("A table name, or odps://project/tables/name[/pt=value].")] = None
     format: Annotated[Literal["csv"], Doc("How the files are written.")] = "csv"
     header: Annotated[bool, Doc("Whether each file's first line names its columns.")] = False
-    delimiter: Annotated[str, Doc("The one character between fields.")] = ","
+    delimiter: Annotated[
+        str, Doc("The one character between fields; `\\t` and `\\x01` stand for tab and control characters.")
+    ] = ","
     columns: Annotated[
         dict[str, str],
         Doc("Column names with MaxCompute types, in file order; for a table: the columns to read, {} for all."),

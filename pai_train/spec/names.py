@@ -1,7 +1,8 @@
-"""Names of table columns, which MaxCompute compares without case."""
+"""How recipes write names and characters: table columns without case, delimiters with escapes."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,6 +11,16 @@ from pai_train.spec.config import InputConfig, LabelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_ESCAPE = re.compile(r"\\(?:t|x([0-9a-fA-F]{2}))")
+
+
+def character(text: str) -> str:
+    r"""Returns the character that `\t` or `\x01` stands for, which a command line cannot well hold; else the text."""
+    match = _ESCAPE.fullmatch(text)
+    if match is None:
+        return text
+    return chr(int(match[1], 16)) if match[1] else "\t"
 
 
 def without_case(rows: InputConfig) -> InputConfig:

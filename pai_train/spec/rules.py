@@ -10,7 +10,7 @@ from pai_train.errors import Fault, TableError, did_you_mean
 from pai_train.spec.address import TableRef, parse_table
 from pai_train.spec.config import InputConfig, JobConfig, LabelConfig, OutputConfig, Scalar
 from pai_train.spec.ddl import SyntaxFault, parse_ddl
-from pai_train.spec.names import given_twice, without_case
+from pai_train.spec.names import character, given_twice, without_case
 from pai_train.spec.types import Decimal, MaxComputeType, Primitive, Text, parse_type
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def _input(key: str, rows: InputConfig, config: JobConfig) -> Iterator[Fault]:
         if twice:
             return
         rows = without_case(rows)
-    if len(rows.delimiter) != 1 or rows.delimiter in '"\r\n':
-        wanted = "one character, no quote and no line end"
+    if len(character(rows.delimiter)) != 1 or character(rows.delimiter) in '"\r\n':
+        wanted = "one character, no quote and no line end; \\t and \\x01 stand for tab and control characters"
         yield Fault("not a delimiter", where=f"{key}.delimiter", got=repr(rows.delimiter), wanted=wanted)
     types: dict[str, MaxComputeType] = {}
     for name, text in rows.columns.items():

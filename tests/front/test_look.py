@@ -255,3 +255,9 @@ def test_a_foreign_file_where_a_part_would_be(here):
     found = refused("+recipe=csvtest +outputs.o.oss=out")
     assert "a file that no earlier run wrote" in found
     assert "part-00000.csv" in found
+
+
+def test_a_store_that_is_not_served_is_blamed_where_it_is_named(here):
+    found = refused("+recipe=iris storage.root=oss://bucket/path")
+    assert "override storage.root=oss://bucket/path: oss:// is not served" in found
+    assert "checkpointDir" not in found

@@ -93,3 +93,12 @@ def test_a_regression_writes_files_by_default(jobs):
     assert rows[0]["d2"] == "9"
     float(rows[0]["prediction"])
     assert rows[0]["probability"] == ""
+
+
+@pytest.mark.parametrize(("written", "character"), [(r"\t", "\t"), (r"\x01", "\x01"), (";", ";")])
+def test_delimiters_as_a_command_line_can_hold_them(written, character, jobs):
+    (jobs.cwd / "data").mkdir()
+    rows = [character.join(("north", str(i % 9), f"{i / 7}", "card", str(i % 2))) for i in range(90)]
+    (jobs.cwd / "data" / "csvtest.csv").write_text("\n".join(rows) + "\n")
+    record = jobs.done("+recipe=csvtest", "train.epochs=1", f'inputs.train.delimiter="{written}"')
+    assert record["inputs"]["train"]["rows"] == 90
