@@ -296,6 +296,9 @@ class CsvSource:
         return 1 + sum(self._read(info, start, min(start + 4 * MIB, byte)).count(b"\n") for start in starts)
 
 
+_GZIP = b"\x1f\x8b"
+
+
 def look(
     store: Store,
     objects: Sequence[ObjectInfo],
@@ -308,6 +311,9 @@ def look(
 
     def head(info: ObjectInfo) -> list[str | None] | Fault:
         try:
+            if store.read(info.url, 0, 2) == _GZIP:
+                todo = "unpack it, and name the unpacked file"
+                return Fault("the file is compressed by gzip, which is not read", display(info.url), todo=todo)
             source = CsvSource([info], columns, store=store, header=header, delimiter=delimiter, chunk_bytes=_LOOK)
             return source.head()
         except PaiTrainError as error:

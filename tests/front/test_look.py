@@ -261,3 +261,10 @@ def test_a_store_that_is_not_served_is_blamed_where_it_is_named(here):
     found = refused("+recipe=iris storage.root=oss://bucket/path")
     assert "override storage.root=oss://bucket/path: oss:// is not served" in found
     assert "checkpointDir" not in found
+
+
+def test_a_gzip_file_is_called_one(here):
+    import gzip
+
+    put(here, "csvtest.csv", gzip.compress(b"north,1,2.0,card,1\n" * 9))
+    assert "compressed by gzip" in refused("+recipe=csvtest")
