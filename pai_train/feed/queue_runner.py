@@ -87,7 +87,7 @@ class QueueLanes:
             init = [tf1.global_variables_initializer(), tf1.local_variables_initializer()]
             self._session = tf1.Session(graph=self.graph)
             self._session.run(init)
-            self._coordinator = tf1.train.Coordinator()
+            self._coordinator = _Coordinator()
             self._threads = tf1.train.start_queue_runners(self._session, self._coordinator)
 
     def take(self, epoch: int, wanted: Mapping[int, int]) -> QueueRows:
@@ -152,6 +152,16 @@ def _without_advice() -> Iterator[None]:
         yield
     finally:
         tf_logger.setLevel(level)
+
+
+class _Coordinator(tf.compat.v1.train.Coordinator):  # type: ignore[misc]
+    """TF1's Coordinator, whose threads may fail after it was joined: nobody is there to be told any more."""
+
+    def request_stop(self, ex: Any = None) -> None:
+        if self.joined:
+            logger.debug("a reader that is no longer needed stopped with: %s", ex)
+            return
+        super().request_stop(ex)
 
 
 def _lane_pipeline(

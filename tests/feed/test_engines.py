@@ -165,7 +165,8 @@ def test_what_cannot_be_opened_leaves_no_folder(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_slow_reader_does_not_hide_why_a_reading_ended(monkeypatch, caplog):
+@pytest.mark.parametrize("late", [None, DataError("the store is gone")], ids=["reads on", "fails"])
+def test_a_slow_reader_does_not_hide_why_a_reading_ended(late, monkeypatch, caplog):
     import threading
 
     from pai_train.feed import queue_runner
@@ -178,6 +179,8 @@ def test_a_slow_reader_does_not_hide_why_a_reading_ended(monkeypatch, caplog):
             if chunk.id == 1:
                 reading.set()
                 go_on.wait(30)
+                if late is not None:
+                    raise late
             return super().read(chunk, columns, start)
 
     with (
