@@ -26,6 +26,7 @@ EPOCH_EVERY_S = 1.0
 """Plain lines of epochs that end sooner after the line before are left out, but for the last epoch's."""
 WINDOW_S = 30.0
 _SHORTEST_S = 0.05
+_SHORT = {"accuracy": "acc"}
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -46,12 +47,13 @@ class _Sample(NamedTuple):
 
 
 class Progress:
-    """Shows epoch, step, percent, rows per second, time left, loss, metrics and the share of waiting for input.
+    """Shows epoch, step, loss, metrics, rows per second, time left and the share of waiting for input.
 
-    Rates are those of the last 30 s; the first call, which carries the tracing, is left out of them.
+    Rates are those of the last 30 s; the first call, which carries the tracing, is left out of them. A live line
+    leaves out what the terminal has no place for, from its end; the last one stays in full.
 
     Args:
-        total_steps: Steps of the whole run; None shows neither percent nor time left.
+        total_steps: Steps of the whole run; None shows no time left.
         epochs: Epochs of the whole run, where known.
         stream: Where to show it; standard error when left out.
         clock: Seconds, monotonic.
@@ -76,6 +78,7 @@ class Progress:
         self._every_s = LIVE_EVERY_S if self._terminal else PLAIN_EVERY_S
         self._next = -math.inf
         self._seen: _Seen | None = None
+        self._drawn: _Seen | None = None
         self._samples: deque[_Sample] = deque()
         self._live: Live | None = None
         self._broken = False
@@ -91,9 +94,9 @@ class Progress:
     ) -> None:
         if self._live is None:
             return
-        if self._seen is not None:
-            self._draw(self._clock())
         live, self._live = self._live, None
+        if self._seen is not None:
+            self._draw_last(live, self._seen)
         self._guarded(live.stop)
 
     @property
@@ -140,8 +143,18 @@ class Progress:
         self._seen = _Seen(epoch, step, rows, loss, metrics, waited_s)
         now = self._clock()
         spoken_at = self._next - self._every_s
-        if now >= self._next or (not self._terminal and (now - spoken_at >= EPOCH_EVERY_S or epoch == self._epochs)):
+        ended = not self._terminal and (now - spoken_at >= EPOCH_EVERY_S or epoch == self._epochs)
+        if now >= self._next or (ended and not self._said_already):
             self._draw(now)
+
+    @property
+    def _said_already(self) -> bool:
+        seen, drawn = self._seen, self._drawn
+        return (
+            seen is not None
+            and drawn is not None
+            and (seen.step, seen.metrics.keys()) == (drawn.step, drawn.metrics.keys())
+        )
 
     def say(self, text: str) -> None:
         """Writes lines that stay, above the live line."""
@@ -156,38 +169,48 @@ class Progress:
         seen = self._seen
         if seen is None or self._broken:
             return
-        line = _ESCAPES.sub("", "  ".join(self._words(seen, now)))
+        live = self._live
+        words = [_ESCAPES.sub("", word) for word in self._words(seen, now, short=live is not None)]
         self._sample(seen, now)
         self._next = now + self._every_s
-        live = self._live
+        self._drawn = seen
         if live is None:
-            self._guarded(lambda: self._write(line))
+            self._guarded(lambda: self._write("  ".join(words)))
         else:
+            line = _fitting(words, live.console.width)
             self._guarded(lambda: live.update(_one_line(line), refresh=True))
 
-    def _words(self, seen: _Seen, now: float) -> list[str]:
-        # What matters most comes first: a terminal of 80 columns cuts the end off.
-        words = [_of("epoch", seen.epoch, self._epochs), *self._rates(seen, now), f"loss {float(seen.loss):.3g}"]
-        words += [f"{name} {float(value):.3g}" for name, value in seen.metrics.items()]
-        if self._total:
-            words.append(f"{min(seen.step / self._total, 1):.0%}")
-        return [*words, _of("step", seen.step, self._total), *self._waiting(seen, now)]
+    def _draw_last(self, live: Live, seen: _Seen) -> None:
+        """Leaves the whole last line on the terminal, over several lines of it where one is too narrow."""
+        from rich.text import Text
 
-    def _rates(self, seen: _Seen, now: float) -> list[str]:
+        words = [_ESCAPES.sub("", word) for word in self._words(seen, self._clock(), short=False)]
+        self._guarded(lambda: live.update(Text("  ".join(words)), refresh=True))
+
+    def _words(self, seen: _Seen, now: float, *, short: bool) -> list[str]:
+        """Returns the words of a line, what matters most first; short ones for a line that shares its place."""
+        metrics = {name: f"{float(value):.3g}" for name, value in seen.metrics.items()}
+        # Epochs tell the whole already, and what is left of the steps is the ETA.
+        total = None if short and self._epochs is not None else self._total
+        return [
+            _of("epoch", seen.epoch, self._epochs),
+            _of("step", seen.step, total),
+            f"loss {float(seen.loss):.3g}",
+            *(_paired(metrics) if short else [f"{name} {value}" for name, value in metrics.items()]),
+            *self._rates(seen, now, short=short),
+        ]
+
+    def _rates(self, seen: _Seen, now: float, *, short: bool) -> list[str]:
         since = self._samples[0] if self._samples else None
-        if since is None or now - since.at < _SHORTEST_S:
+        # Without new rows there is no rate to tell, as where the last steps are shown again with their evaluation.
+        if since is None or now - since.at < _SHORTEST_S or seen.rows <= since.rows:
             return []
         seconds = now - since.at
-        words = [f"{(seen.rows - since.rows) / seconds:,.0f} rows/s"]
+        rate = (seen.rows - since.rows) / seconds
+        words = [f"{_rounded(rate) if short else _whole(rate)} rows/s"]
         if self._total and seen.step > since.step:
             words.append(f"ETA {_clock_time((self._total - seen.step) * seconds / (seen.step - since.step))}")
-        return words
-
-    def _waiting(self, seen: _Seen, now: float) -> list[str]:
-        since = self._samples[0] if self._samples else None
-        if since is None or now - since.at < _SHORTEST_S:
-            return []
-        return [f"waiting {min(max((seen.waited_s - since.waited_s) / (now - since.at), 0), 1):.0%}"]
+        return [*words, f"waiting {min(max((seen.waited_s - since.waited_s) / seconds, 0), 1):.0%}"]
 
     def _sample(self, seen: _Seen, now: float) -> None:
         samples = self._samples
@@ -236,6 +259,40 @@ def _one_line(line: str) -> Text:
     from rich.text import Text
 
     return Text(line, no_wrap=True, overflow="ellipsis")
+
+
+def _fitting(words: list[str], width: int) -> str:
+    """Returns as many of the words as a line has place for, and the first one in any case."""
+    line = words[0]
+    for word in words[1:]:
+        if len(line) + 2 + len(word) > width:
+            break
+        line = f"{line}  {word}"
+    return line
+
+
+def _paired(metrics: Mapping[str, str]) -> list[str]:
+    """Returns metrics with the held-out value behind that of training: `acc 0.97, test 0.93`."""
+    words = []
+    for name, value in metrics.items():
+        own = name.removeprefix("test ")
+        if own != name and own in metrics:
+            continue
+        held_out = metrics.get(f"test {name}")
+        words.append(f"{_SHORT.get(name, name)} {value}" + (f", test {held_out}" if held_out is not None else ""))
+    return words
+
+
+def _rounded(rate: float) -> str:
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if rate >= size:
+            return f"{rate / size:.2g}{letter}" if rate < 100 * size else f"{rate / size:.0f}{letter}"
+    return _whole(rate)
+
+
+def _whole(rate: float) -> str:
+    # Rows are read: a rate below one is small, and no 0.
+    return f"{rate:,.0f}" if rate >= 1 else f"{rate:.1g}"
 
 
 def _of(title: str, done: int, total: int | None) -> str:

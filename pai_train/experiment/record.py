@@ -86,8 +86,9 @@ class Record:
         inputs: What was read, by the recipe's names.
         outputs: What was written, by the recipe's names.
         metrics: Values by metric, by set of rows: train, test.
-        epochs: Epochs done, those before a resume included.
+        epochs: Whole epochs done, those before a resume included.
         steps: Steps done, those before a resume included.
+        part_of_epoch: Whether the steps end inside a further epoch.
         rows_per_s: Rows per second of the training loop.
         stall_fraction: Share of the loop's time spent waiting for input, 0 to 1.
         waited_for: The sentence about it.
@@ -123,6 +124,7 @@ class Record:
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     epochs: int = 0
     steps: int = 0
+    part_of_epoch: bool = False
     rows_per_s: float | None = None
     stall_fraction: float | None = None
     waited_for: str | None = None
@@ -163,6 +165,7 @@ class Record:
         *,
         epochs: int,
         steps: int,
+        part_of_epoch: bool = False,
         metrics: Mapping[str, Mapping[str, float]],
         rows_per_s: float | None = None,
         stall_fraction: float | None = None,
@@ -171,6 +174,7 @@ class Record:
         """Notes the end of an epoch and saves; metrics are by set of rows, and sets not given stay as they were."""
         self.epochs = epochs
         self.steps = steps
+        self.part_of_epoch = part_of_epoch
         self.metrics |= {part: dict(values) for part, values in metrics.items()}
         self.rows_per_s = rows_per_s
         self.stall_fraction = stall_fraction

@@ -33,10 +33,16 @@ def summary(record: Record) -> str:
 
 def _headline(record: Record) -> str:
     name = record.recipe or record.run_id or "run"
-    epochs = f"{record.epochs} epoch{'' if record.epochs == 1 else 's'}"
     steps = f"{record.steps:,} step{'' if record.steps == 1 else 's'}"
-    text = f"{name}: {epochs}, {steps} in {_duration(record.seconds)}"
+    text = f"{name}: {_epochs(record)}, {steps} in {_duration(record.seconds)}"
     return text if record.error is None else f"{text}\n{record.error}"
+
+
+def _epochs(record: Record) -> str:
+    if not record.epochs and record.steps:
+        return "part of epoch 1"
+    text = f"{record.epochs} epoch{'' if record.epochs == 1 else 's'}"
+    return f"{text} and part of epoch {record.epochs + 1}" if record.part_of_epoch else text
 
 
 def _metrics(metrics: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str | None]]:

@@ -55,6 +55,10 @@ class Watch:
         if self._warm is None:
             # The first call carries the tracing of the graph; rates count from its end.
             self._warm = (now, rows)
+        # Saved with the end of the epoch, or of the run: an interrupted one ends inside an epoch.
+        self._record.epochs = call.epoch + (1 if call.ended else 0)
+        self._record.steps = call.step
+        self._record.part_of_epoch = not call.ended
         line = now - self._line_at >= STEP_LINES_EVERY_S
         # The last call of an epoch is shown with the epoch.
         if not call.ended and (line or self._progress.due):
@@ -75,6 +79,7 @@ class Watch:
         self._record.epoch(
             epochs=epoch if call.ended else call.epoch,
             steps=call.step,
+            part_of_epoch=not call.ended,
             metrics=values,
             rows_per_s=self._rate(rows),
             stall_fraction=stats.stall_fraction,

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from pai_train.errors import DataError, did_you_mean
 from pai_train.models.contracts import ClassValue, ColumnSpec, DataType
+from pai_train.models.finite import not_finite_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def describe(
     batches: Iterable[pa.RecordBatch], columns: Sequence[str], max_rows: int | None, max_vocabulary: int
 ) -> list[ColumnSpec]:
-    """Describes feature columns. Nulls, NaN and infinities are left out; the result depends on the rows alone.
+    """Describes feature columns. Nulls are left out; the result depends on the rows alone.
 
     Memory grows with the distinct strings among the rows looked at, not with the rows.
 
@@ -32,7 +33,7 @@ def describe(
         max_vocabulary: Most values kept of a string column: the most frequent first, ties by value.
 
     Raises:
-        DataError: No rows, a column is missing, or its type is no feature.
+        DataError: No rows, a column is missing, its type is no feature, or it holds NaN or infinite values.
     """
     moments: dict[str, _Moments] = {}
     counts: dict[str, _Counts] = {}
@@ -44,7 +45,7 @@ def describe(
             if dtypes[name] == "string":
                 counts.setdefault(name, _Counts()).add(values.cast(pa.string()))
             else:
-                moments.setdefault(name, _Moments()).add(_numbers(values))
+                moments.setdefault(name, _Moments()).add(_numbers(name, values))
     if len(dtypes) != len(set(columns)):
         raise DataError("there are no rows to describe the columns by", todo="check the input and its split")
     return [
@@ -124,13 +125,15 @@ def _column(batch: pa.RecordBatch, name: str) -> Any:
     return batch.column(name)
 
 
-def _numbers(values: Any) -> NDArray[np.float64]:
-    """Returns the finite values as float64."""
+def _numbers(name: str, values: Any) -> NDArray[np.float64]:
+    """Returns the values that are not null as float64."""
     values = values.drop_null()
     # A bool has no zero-copy numpy form, and Arrow refuses to cast an integer above 2**53 that a float rounds.
     whole = values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values
     numbers: NDArray[np.float64] = whole.to_numpy(zero_copy_only=False).astype(np.float64)
-    return numbers[np.isfinite(numbers)]
+    if not np.isfinite(numbers).all():
+        raise not_finite_error({name: int(np.count_nonzero(~np.isfinite(numbers)))})
+    return numbers
 
 
 @dataclass

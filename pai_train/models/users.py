@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sysconfig
 import traceback
 from pathlib import Path
@@ -10,7 +11,10 @@ from pai_train.errors import PaiTrainError
 from pai_train.storage import display
 
 _OURS = str(Path(__file__).resolve().parents[1])
-_LIBRARIES = (_OURS, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), "<")
+_LIBRARIES = (
+    *(os.path.join(folder, "") for folder in (_OURS, *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))),
+    "<",
+)
 
 
 def user_error(error: Exception, what: str) -> PaiTrainError:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pai_train.errors import DataError, did_you_mean
+from pai_train.models.finite import not_finite_error
 from pai_train.training.devices import strategy
 from pai_train.training.labels import Labels
 from pai_train.training.totals import METRIC_SUMS, Totals
@@ -72,6 +73,10 @@ class Learner:
             self.optimizer.build(self.model.trainable_variables)
         self.variables = _variables(self.model, self.optimizer)
         self._dtypes = {tensor.name: tf.as_dtype(tensor.dtype) for tensor in self.model.inputs}
+        # The label comes last, as `_steps` counts it.
+        self._reals = [name for name, dtype in self._dtypes.items() if dtype.is_floating]
+        if self._labels.dtype.is_floating:
+            self._reals.append(label.column)
         self.traces = {}
         self._train = self._function("train", lambda *given: self._steps(*given, training=True), with_label=True)
         self._evaluate = self._function("evaluate", lambda *given: self._steps(*given, training=False), with_label=True)
@@ -90,7 +95,8 @@ class Learner:
             rows: Row count of each batch, 1 or more; their sum is the vectors' length.
 
         Raises:
-            DataError: A column is missing, or a label is no known class; no variable has changed then.
+            DataError: A column is missing, a number is NaN or infinite, or a label is no known class; no variable
+                has changed then.
         """
         return self._run(self._train, columns, rows)
 
@@ -102,10 +108,17 @@ class Learner:
         """Returns probabilities of shape (rows, n classes), or values of shape (rows,).
 
         Raises:
-            DataError: A column is missing.
+            DataError: A column is missing, or holds NaN or infinite values.
         """
-        result: NDArray[np.float32] = self._predict(*self._features(columns)).numpy()
+        found, odd = self._predict(*self._features(columns))
+        self._check_finite(odd)
+        result: NDArray[np.float32] = found.numpy()
         return result
+
+    def _check_finite(self, odd: Any) -> None:
+        if (counts := odd.numpy()).any():
+            # Without a label to count, the names are one longer.
+            raise not_finite_error(dict(zip(self._reals, counts.tolist(), strict=False)))
 
     def _function(self, name: str, body: Callable[..., Any], *, with_label: bool) -> Any:
         """Returns `body` as one graph for all row counts."""
@@ -131,7 +144,8 @@ class Learner:
         length = int(labels.shape[0])
         if not counts.size or counts.min() < 1 or counts.sum() != length:
             raise ValueError(f"batches of {list(rows)} rows do not make up columns of {length} rows")
-        found, unknown = function(*features, labels, tf.constant(counts))
+        found, unknown, odd = function(*features, labels, tf.constant(counts))
+        self._check_finite(odd)
         if int(unknown):
             raise self._labels.unknown(label)
         values = found.numpy()
@@ -147,12 +161,18 @@ class Learner:
             raise DataError(f"the batch has no column {name!r}", todo=did_you_mean(name, columns))
         return columns[name]
 
-    def _steps(self, *given: Any, training: bool) -> tuple[Any, Any]:
-        """Runs, inside a graph, one step per batch: float64 (steps, 1 + metric sums), and the rows without a class."""
+    def _steps(self, *given: Any, training: bool) -> tuple[Any, Any, Any]:
+        """Runs, inside a graph, one step per batch.
+
+        Returns:
+            float64 (steps, 1 + metric sums), the number of rows without a class, and `_not_finite` of all columns.
+        """
         *features, labels, rows = given
         targets, unknown = self._labels.encode(labels)
-        # With a label that is no class no step runs, so that the caller can report it with all variables untouched.
-        steps = tf.where(unknown == 0, tf.size(rows), 0)
+        odd = _not_finite([*features, labels])
+        # With a label that is no class, or a number that is none, no step runs, so that the caller can report it with
+        # all variables untouched.
+        steps = tf.where(unknown + tf.reduce_sum(odd) == 0, tf.size(rows), 0)
         ends = tf.cumsum(rows)
         width = 1 + len(METRIC_SUMS[self._label.task])
         found = tf.TensorArray(tf.float64, size=steps, element_shape=[width])
@@ -163,7 +183,7 @@ class Learner:
             return index + 1, found.write(index, self._strategy.reduce("SUM", per_replica, axis=None))
 
         _, found = tf.while_loop(lambda index, _: index < steps, step, (0, found), parallel_iterations=1)
-        return found.stack(), unknown
+        return found.stack(), unknown, odd
 
     def _replica_step(self, features: Sequence[Any], targets: Any, batch: tuple[Any, Any], *, training: bool) -> Any:
         """Runs this replica's share of one batch; its results add up over the replicas."""
@@ -220,7 +240,8 @@ class Learner:
             outputs = self._call([vector[low:high] for vector in features], training=False)
             return tf.nn.softmax(outputs) if self._label.task == "classification" else outputs
 
-        return tf.concat(self._strategy.experimental_local_results(self._strategy.run(replica)), axis=0)
+        found = tf.concat(self._strategy.experimental_local_results(self._strategy.run(replica)), axis=0)
+        return found, _not_finite(features)
 
 
 def auto_steps(parameters: int, batch_size: int) -> int:
@@ -247,6 +268,12 @@ def _variables(model: Any, optimizer: Any) -> dict[str, Any]:
         *((f"optimizer/{name}", variable) for name, variable in zip(slots, optimizer.variables, strict=True)),
     ]
     return {name: variable.value for name, variable in pairs}
+
+
+def _not_finite(vectors: Sequence[Any]) -> Any:
+    """Returns how many values of each floating vector are NaN or infinite, int64 of shape (floating vectors,)."""
+    counts = [tf.math.count_nonzero(~tf.math.is_finite(vector)) for vector in vectors if vector.dtype.is_floating]
+    return tf.stack(counts) if counts else tf.zeros([0], tf.int64)
 
 
 def _dense(gradient: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pai_train.feed.contracts import Position, Superbatch
-
-
-logger = logging.getLogger(__name__)
 
 
 class Steps(Protocol):
@@ -70,20 +66,21 @@ def train_steps(
         step: Steps done before.
         running: The epoch's running sums before.
         max_steps: Stop after this many steps, counted from the run's beginning.
+
+    Raises:
+        DataError: A step's loss is NaN or infinite; its call is not yielded, so that nobody saves what it left.
     """
     sums = dict(running or {})
-    odd: frozenset[str] = frozenset()
     if step == max_steps:
         return
     for superbatch in batches:
         columns, rows = _first(superbatch, None if max_steps is None else max_steps - step)
         totals = learner.train(columns, rows)
-        _check_finite(totals, columns, step)
-        odd |= _warn_of_odd(columns, odd)
-        step += len(rows)
-        sums = add_totals(sums, totals)
         last = superbatch.after.batch == 0
         epoch = superbatch.after.epoch - (1 if last else 0)
+        _check_finite(totals, step, epoch)
+        step += len(rows)
+        sums = add_totals(sums, totals)
         ended = last and sum(rows) == sum(superbatch.rows)
         yield Call(step, epoch, sum(rows), sums, superbatch.after, ended)
         # Before the next superbatch is asked for: it may fail, and nobody needs it.
@@ -93,31 +90,16 @@ def train_steps(
             sums = {}
 
 
-def _check_finite(totals: Totals, columns: Mapping[str, Any], step: int) -> None:
+def _check_finite(totals: Totals, step: int, epoch: int) -> None:
     """Ends a training whose loss is no number any more: what follows would be garbage, and would be saved."""
     bad = np.flatnonzero(~np.isfinite(totals.losses))
-    if not len(bad):
-        return
-    counts = {name: _not_finite(values) for name, values in columns.items()}
-    named = ", ".join(f"{count} values of {name} that are not finite" for name, count in counts.items() if count)
-    raise DataError(
-        f"the loss is {totals.losses[bad[0]]} at step {step + int(bad[0]) + 1}",
-        got=named or "finite values in all columns of these steps",
-        todo="correct these values, or give them a default" if named else "lower train.learning_rate",
-    )
-
-
-def _warn_of_odd(columns: Mapping[str, Any], known: frozenset[str]) -> frozenset[str]:
-    """Warns once of each column that holds nan or inf: a model seldom means them, and hardly learns from them."""
-    found = {name: count for name, values in columns.items() if name not in known and (count := _not_finite(values))}
-    for name, count in found.items():
-        logger.warning("column %s holds nan or inf, %d in these steps: the model is trained on them", name, count)
-    return frozenset(found)
-
-
-def _not_finite(values: Any) -> int:
-    array = np.asarray(values)
-    return int((~np.isfinite(array)).sum()) if array.dtype.kind == "f" else 0
+    if len(bad):
+        first = int(bad[0])
+        raise DataError(
+            f"the loss is {totals.losses[first]} at step {step + first + 1}, in epoch {epoch + 1}",
+            got="finite values in all columns of these steps",
+            todo="lower train.learning_rate; look for values that are far too large in the features or the label",
+        )
 
 
 def _first(superbatch: Superbatch, steps: int | None) -> tuple[Mapping[str, Any], tuple[int, ...]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from pai_train.errors import Interrupted
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import FrameType
 
 logger = logging.getLogger(__name__)
@@ -65,3 +68,31 @@ class StopSignals:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self.signal = signal.Signals(number)
+
+
+@contextmanager
+def interrupting(numbers: Sequence[signal.Signals] = STOPPING) -> Iterator[None]:
+    """Raises Interrupted in the main thread at the first stop signal, while nothing is written that could be saved.
+
+    The signals are ignored from then on, so that what ends the process is that error. In any other thread nothing is
+    installed. Importing this file is light: it can be entered before anything else is loaded.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for one in previous:
+            signal.signal(one, signal.SIG_IGN)
+        raise Interrupted("interrupted before anything was written", todo="the same command starts anew")
+
+    previous = {number: signal.getsignal(number) for number in numbers}
+    # What is ignored on purpose, as SIGHUP under nohup, stays ignored.
+    previous = {number: handler for number, handler in previous.items() if handler is not signal.SIG_IGN}
+    try:
+        for number in previous:
+            signal.signal(number, stop)
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

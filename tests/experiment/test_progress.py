@@ -45,10 +45,10 @@ def test_plain_lines_come_first_after_the_first_call_then_every_ten_seconds():
             clock.now += 0.125
             update(progress, step, waited_s=(step - 1) * 0.03125)
     assert stream.getvalue().splitlines() == [
-        "epoch 1/10  loss 0.5  0%  step 1/1,000",
-        "epoch 1/10  256 rows/s  ETA 1:55  loss 0.5  8%  step 81/1,000  waiting 25%",
-        "epoch 1/10  256 rows/s  ETA 1:45  loss 0.5  16%  step 161/1,000  waiting 25%",
-        "epoch 1/10  256 rows/s  ETA 1:35  loss 0.5  24%  step 241/1,000  waiting 25%",
+        "epoch 1/10  step 1/1,000  loss 0.5",
+        "epoch 1/10  step 81/1,000  loss 0.5  256 rows/s  ETA 1:55  waiting 25%",
+        "epoch 1/10  step 161/1,000  loss 0.5  256 rows/s  ETA 1:45  waiting 25%",
+        "epoch 1/10  step 241/1,000  loss 0.5  256 rows/s  ETA 1:35  waiting 25%",
     ]
 
 
@@ -64,7 +64,7 @@ def epochs_shown(epochs, seconds_each):
                 epoch=epoch, step=epoch * 5 + 4, rows=9, loss=0.25, metrics={"accuracy": 0.987654}, waited_s=0
             )
     lines = stream.getvalue().splitlines()
-    assert "loss 0.25  accuracy 0.988  step 24" in lines[-1]
+    assert "step 24  loss 0.25  accuracy 0.988" in lines[-1]
     return [line[:7] for line in lines]
 
 
@@ -76,14 +76,14 @@ def test_short_epochs_do_not_flood_a_log_file_and_the_last_is_always_there():
     assert epochs_shown(4, 0.4) == ["epoch 1", "epoch 3", "epoch 4"]
 
 
-def test_without_a_total_there_is_neither_percent_nor_eta():
+def test_without_a_total_there_is_no_eta():
     stream, clock = io.StringIO(), Clock()
     with Progress(None, 3, stream, clock, environ=PLAIN) as progress:
         update(progress, 1)
         clock.now += 20
         update(progress, 41)
     last = stream.getvalue().splitlines()[-1]
-    assert last == "epoch 1/3  64 rows/s  loss 0.5  step 41  waiting 0%"
+    assert last == "epoch 1/3  step 41  loss 0.5  64 rows/s  waiting 0%"
 
 
 def test_eta_of_a_resumed_run_counts_only_what_this_process_did():
@@ -92,7 +92,7 @@ def test_eta_of_a_resumed_run_counts_only_what_this_process_did():
         update(progress, 1001, rows=32)
         clock.now += 10
         update(progress, 1011, rows=352)
-    assert "32 rows/s  ETA 16:29  loss 0.5  51%  step 1,011/2,000" in stream.getvalue()
+    assert "step 1,011/2,000  loss 0.5  32 rows/s  ETA 16:29" in stream.getvalue()
 
 
 def test_rates_are_those_of_the_last_half_minute():
@@ -111,7 +111,7 @@ def test_plain_output_has_no_carriage_return_and_no_escape_code():
     with Progress(10, 1, stream, clock, environ=PLAIN) as progress:
         progress.say("\x1b[31mred\x1b[0m\r done\tyes\nnext")
         update(progress, 1, metrics={"a\x1b[2K\rb": 1})
-    assert stream.getvalue() == "red done\tyes\nnext\nepoch 1/1  loss 0.5  ab 1  10%  step 1/10\n"
+    assert stream.getvalue() == "red done\tyes\nnext\nepoch 1/1  step 1/10  loss 0.5  ab 1\n"
 
 
 @pytest.mark.parametrize(
@@ -140,16 +140,53 @@ def test_a_terminal_has_one_line_redrawn_at_most_ten_times_a_second():
     assert max(gaps) <= LIVE_EVERY_S + 0.004
     shown = stream.getvalue()
     assert shown.count("\n") == 1
-    assert "100%  step 1,000/1,000" in shown[shown.rindex("epoch") :]
+    assert "step 1,000/1,000" in shown[shown.rindex("epoch") :]
 
 
-def test_the_live_line_never_wraps():
+def drawn(stream):
+    """Returns what was drawn, frame after frame."""
+    return re.sub(r"\x1b\[\?\d+[hl]", "", stream.getvalue()).split("\r")
+
+
+def clean(text):
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def test_the_live_line_leaves_out_what_matters_least_and_stays_in_full_at_the_end():
+    metrics = {f"metric_{number}": 0.5 for number in range(20)}
     stream = Terminal()
     with Progress(1000, 1, stream, Clock(), environ=PLAIN | {"COLUMNS": "40"}) as progress:
-        update(progress, 1, metrics={f"metric_{number}": 0.5 for number in range(20)})
-    line = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", stream.getvalue()).splitlines()[0]
-    assert len(line) <= 40 * 3  # drawn by update, by leaving and by rich's stop: one screen line each
-    assert stream.getvalue().count("\n") == 1
+        update(progress, 1, metrics=metrics)
+        assert clean(stream.getvalue()) == "epoch 1/1  step 1  loss 0.5"
+    lines = clean(drawn(stream)[-1] if "metric_19" in drawn(stream)[-1] else stream.getvalue()).splitlines()
+    assert max(len(line.rpartition("\r")[2]) for line in lines) <= 40
+    assert all(f"{name} 0.5" in " ".join(" ".join(lines).split()) for name in metrics)
+
+
+def test_classification_fits_in_eighty_columns():
+    stream, clock = Terminal(), Clock()
+    values = {"accuracy": 0.975, "test accuracy": 0.967}
+    with Progress(260, 20, stream, clock, environ=PLAIN | {"COLUMNS": "80"}) as progress:
+        update(progress, 1)
+        clock.now += 0.25
+        update(progress, 77, epoch=20, loss=0.08123, metrics=values)
+        line = clean(drawn(stream)[-1])
+        assert line == "epoch 20/20  step 77  loss 0.0812  acc 0.975, test 0.967  9.7k rows/s  ETA 0:01"
+    assert "accuracy 0.975  test accuracy 0.967" in " ".join(clean(stream.getvalue()).split("\n")).replace("\r", "")
+
+
+def test_a_rate_is_never_zero_and_nothing_is_said_twice():
+    stream, clock = io.StringIO(), Clock()
+    with Progress(3, 1, stream, clock, environ=PLAIN) as progress:
+        update(progress, 3)
+        clock.now += 0.5
+        progress.epoch_end(epoch=1, step=3, rows=96, loss=0.5, metrics={}, waited_s=0.0)
+        clock.now += 20
+        progress.epoch_end(epoch=1, step=3, rows=96, loss=0.5, metrics={"test accuracy": 0.5}, waited_s=0.0)
+    assert stream.getvalue().splitlines() == [
+        "epoch 1/1  step 3/3  loss 0.5",
+        "epoch 1/1  step 3/3  loss 0.5  test accuracy 0.5",
+    ]
 
 
 def test_what_is_said_or_logged_stands_above_the_live_line(monkeypatch, tmp_path):
@@ -245,7 +282,7 @@ def test_a_stream_that_has_gone_away_does_not_end_the_training(kind):
         update(progress, 3)
         progress.say("nobody hears")
         progress.epoch_end(epoch=1, step=3, rows=1, loss=1, metrics={}, waited_s=0)
-    assert "step 1/10" in stream.getvalue()
+    assert "step 1" in stream.getvalue()
     assert "nobody" not in stream.getvalue()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from pai_train.errors import DataError
 from pai_train.experiment.record import OutputRecord, Record
 from pai_train.experiment.summary import summary
@@ -53,6 +55,21 @@ def test_a_failed_run_says_why_and_leaves_out_what_it_has_not(tmp_path):
         "                to do: declare the columns",
         "run folder  /runs/iris/1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "part", "said"),
+    [
+        (0, 0, False, "0 epochs, 0 steps"),
+        (0, 20, True, "part of epoch 1, 20 steps"),
+        (0, 20, False, "part of epoch 1, 20 steps"),
+        (1, 13, False, "1 epoch, 13 steps"),
+        (2, 30, True, "2 epochs and part of epoch 3, 30 steps"),
+    ],
+)
+def test_epochs_are_whole_ones(tmp_path, epochs, steps, part, said):
+    record = finished(tmp_path, recipe="iris", epochs=epochs, steps=steps, part_of_epoch=part)
+    assert f"iris: {said} in" in summary(record)
 
 
 def test_without_held_out_rows_the_training_metrics_are_shown(tmp_path):

@@ -226,3 +226,12 @@ def test_a_builder_that_raises_names_the_users_line(tmp_path, monkeypatch):
         build("raising_builder.boom", {}, [ColumnSpec("a", "float")], LabelSpec("c", "classification", ("x", "y")))
     assert caught.value.fault.where == "raising_builder.py:2"
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_module_beside_our_package_is_the_users(tmp_path):
+    from pai_train.models import users
+
+    own = f"{users._LIBRARIES[0].rstrip('/')}_towers/own.py"
+    with pytest.raises(ValueError, match="x") as caught:
+        exec(compile("def boom():\n    raise ValueError('x')\nboom()", own, "exec"), {})
+    assert (users.user_error(caught.value, "w").fault.where or "").endswith("_towers/own.py:2")

@@ -134,3 +134,28 @@ def test_a_batch_without_rows_is_no_step():
     end, _, _ = run(source, plan, held_out=source)
     assert end.step == sum(1 for rows in batches if rows)
     assert last_metrics(end)["train"]["loss"] == last_metrics(end)["test"]["loss"] == sum(range(188)) / 188
+
+
+class Diverging(Sums):
+    """Its loss is NaN from a step on."""
+
+    def __init__(self, bad):
+        self.left = bad - 1
+
+    def train(self, columns, rows):
+        totals = super().train(columns, rows)
+        losses = np.where(np.arange(len(rows)) < self.left, totals.losses, np.nan)
+        self.left -= len(rows)
+        return replace(totals, losses=losses)
+
+
+def test_a_loss_that_is_no_number_names_its_step_and_saves_nothing():
+    plan, kept = FeedPlan(("id",), 10, {}, epochs=3, steps=4), Kept()
+    config = TrainConfig(epochs=3, checkpoint=CheckpointConfig(every_steps=4))
+    feeds = partial(feed, MemorySource([25] * 4), plan)
+    fit = Fit(Diverging(16), feeds, None, kept, config, 2, Seen(), lambda: False)
+    with pytest.raises(DataError, match="the loss is nan at step 16, in epoch 2") as caught:
+        fit.run(BEGINNING)
+    assert "train.learning_rate" in str(caught.value)
+    assert kept.states
+    assert max(state.step for state in kept.states) < 16

@@ -141,6 +141,31 @@ def test_a_label_that_is_no_class_changes_nothing_and_is_named():
         one.evaluate(columns, [10] * 4)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_feature_that_is_no_number_changes_nothing_and_is_named(value):
+    one = learner(dropout=0.3, batch_norm=True)
+    columns = data(40)
+    before = values_of(one)
+    columns["a"][[9, 30]] = value
+    for call in (one.train, one.evaluate):
+        with pytest.raises(DataError, match="column 'a' holds NaN or infinite values") as caught:
+            call(columns, [10] * 4)
+        assert "2 in 'a'" in str(caught.value)
+    with pytest.raises(DataError, match="column 'a' holds"):
+        one.predict(columns)
+    assert_same_bits(values_of(one), before)
+
+
+def test_a_value_to_learn_that_is_no_number_is_named():
+    one = learner(VALUE, name="linear", columns=[ColumnSpec("x", "float")])
+    before = values_of(one)
+    columns = {"x": np.ones(4), "a": np.array([1.0, np.nan, 2.0, 3.0])}
+    with pytest.raises(DataError, match="1 in 'a'"):
+        one.train(columns, [2, 2])
+    assert_same_bits(values_of(one), before)
+    assert one.predict(columns).shape == (4,)
+
+
 def test_evaluate_and_predict_change_nothing_and_agree():
     one = learner(dropout=0.5, batch_norm=True)
     columns = data(50)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pai_train.training.signals import StopSignals
+from pai_train.errors import Interrupted
+from pai_train.training.signals import StopSignals, interrupting
 
 CODE = str(Path(__file__).parents[2])
 LOOP = """
@@ -36,7 +37,7 @@ def process(code: str) -> subprocess.Popen[str]:
     return child
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_first_signal_lets_the_loop_save(number):
     with process(LOOP.format(saving="time.sleep(0.1)")) as child:
         os.kill(child.pid, number)
@@ -90,3 +91,43 @@ def test_another_thread_is_told_that_nothing_is_caught(caplog):
     thread.join()
     assert seen == [(False, False, True)]
     assert "main thread" in caplog.text
+
+
+EARLY = """
+import sys
+import time
+from pai_train.training.signals import interrupting
+assert not {"tensorflow", "numpy", "pyarrow"} & sys.modules.keys()
+from pai_train.errors import Interrupted
+try:
+    with interrupting():
+        print("ready", flush=True)
+        time.sleep(600)
+except Interrupted as error:
+    print(error, flush=True)
+    raise SystemExit(error.exit_code)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_nothing_is_written_ends_at_once_in_one_error(number):
+    with process(EARLY) as child:
+        os.kill(child.pid, number)
+        out, _ = child.communicate(timeout=20)
+    assert out.startswith("interrupted before anything was written")
+    assert child.returncode == 75
+
+
+def test_interrupting_leaves_what_is_ignored_and_puts_handlers_back():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        terminate = signal.getsignal(signal.SIGTERM)
+        with interrupting():
+            signal.raise_signal(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGTERM) is not terminate
+        with pytest.raises(Interrupted), interrupting():
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is terminate
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
