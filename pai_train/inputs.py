@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pai_train.spec.address import TableRef
     from pai_train.spec.contracts import Source
+    from pai_train.storage import Stores
     from pai_train.tables.contracts import TableInfo, Tables
 
 CLASS_TYPES = ("STRING", "VARCHAR", "CHAR", "BIGINT", "INT", "SMALLINT", "TINYINT", "BOOLEAN")
@@ -38,6 +39,7 @@ class Rooms:
         project: Project of a bare table name.
         tables_local: Whether the table store lies on this machine.
         samples: Folders to look for samples in, in order.
+        stores: How stores are reached.
     """
 
     root: str
@@ -45,6 +47,7 @@ class Rooms:
     project: str
     tables_local: bool
     samples: Sequence[Path]
+    stores: Stores
 
 
 def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None, list[Fault]]:
@@ -186,7 +189,7 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     try:
         types = {name: arrow_type(Column(name, kind)) for name, kind in columns.items()}
         urls = [resolve(rooms.root, name) for name in names]
-        stores = [open_store(url) for url in urls]
+        stores = [rooms.stores.open(url) for url in urls]
     except PaiTrainError as error:
         return None, [_at(error.fault, f"{key}.oss")]
     store = stores[0]
@@ -220,7 +223,7 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
             sample = file_sample(path, store, url)
             present.append(_local(path))
     if present and not faults:
-        where = open_store(present[0].url)
+        where = rooms.stores.open(present[0].url)
         faults += look_at_csv(where, present, types, config.header, character(config.delimiter))
         if not faults and source_of(present, where).snapshot.rows == 0:
             faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pai_train.spec.config import EngineConfig, TrainConfig
     from pai_train.spec.contracts import Source, WriteSession
     from pai_train.spec.types import MaxComputeType
+    from pai_train.storage import Stores
     from pai_train.training.devices import Devices
 
 
@@ -113,6 +114,7 @@ class Job:
         inputs: By name; `train` is there.
         outputs: By name.
         checkpoints: URL of checkpointDir.
+        stores: How stores are reached.
         model: The builder's name.
         params: The builder's keyword arguments.
         train: How to train.
@@ -132,6 +134,7 @@ class Job:
     inputs: Mapping[str, JobInput]
     outputs: Mapping[str, JobOutput]
     checkpoints: str
+    stores: Stores
     model: str
     params: Mapping[str, Any]
     train: TrainConfig

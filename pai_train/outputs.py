@@ -16,7 +16,7 @@ from pai_train.spec.address import parse_table
 from pai_train.spec.ddl import parse_ddl
 from pai_train.spec.table import Column, Ddl
 from pai_train.spec.types import MaxComputeType, Primitive
-from pai_train.storage import basename, display, join, open_store, resolve
+from pai_train.storage import basename, display, join, resolve
 from pai_train.tables.partitions import one_partition
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class _Output:
         schema = pa.schema([pa.field(out, arrow_type(Column(out, kind))) for out, kind in types.items()])
 
         def write(token: str) -> WriteSession:
-            return FilesWrite(url, schema, config.format, config.write, token)
+            return FilesWrite(url, schema, config.format, config.write, token, self.rooms.stores)
 
         output = JobOutput(self.name, display(url), None, url, config.input, mapping, lambda: False, write)
         return (None if faults else output), faults
@@ -182,7 +182,7 @@ class _Output:
         return True
 
     def _folder_faults(self, url: str) -> list[Fault]:
-        store = open_store(url)
+        store = self.rooms.stores.open(url)
         if store.info(url) is not None:
             return [Fault("the output is an object, not a folder", f"{self.key}.oss", got=display(url))]
         if self.begun or self.config.write == "append":

@@ -7,36 +7,37 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pai_train.errors import Fault, PaiTrainError
-from pai_train.storage import display, open_store, resolve
+from pai_train.storage import display, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pai_train.job import JobInput, JobOutput
     from pai_train.spec.config import JobConfig
+    from pai_train.storage import Stores
 
 
-def place_faults(config: JobConfig) -> list[Fault]:
+def place_faults(config: JobConfig, stores: Stores) -> list[Fault]:
     """Checks that the folders a run needs are on stores that serve, and are or can become folders it may write into."""
-    root = _folder("storage.root", config.storage.root, ".")
+    root = _folder("storage.root", config.storage.root, ".", stores)
     if root:
         # What is relative to it would only repeat it.
         return root
     return [
-        *_folder("checkpointDir", config.storage.root, config.checkpointDir),
-        *_folder("tables.root", config.tables.root, "."),
+        *_folder("checkpointDir", config.storage.root, config.checkpointDir, stores),
+        *_folder("tables.root", config.tables.root, ".", stores),
     ]
 
 
-def _folder(key: str, root: str, name: str) -> list[Fault]:
+def _folder(key: str, root: str, name: str, stores: Stores) -> list[Fault]:
     try:
         url = resolve(root, name)
-        store = open_store(url)
+        store = stores.open(url)
         if store.info(url) is not None:
             return [Fault("is an object, not a folder", key, got=display(url), todo="name a folder")]
     except PaiTrainError as error:
         return [replace(error.fault, where=key)]
-    if key != "storage.root" and not store.exclusive_create:
+    if key != "storage.root" and not store.creates_exclusively(url):
         return [Fault("the store has no exclusive create", key, got=url, wanted="a store that has it")]
     if not url.startswith("file://"):
         return []

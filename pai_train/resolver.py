@@ -20,8 +20,9 @@ from pai_train.job import Job, JobInput, JobOutput
 from pai_train.launch.native import native_stderr
 from pai_train.places import overlaps, place_faults
 from pai_train.spec.address import parse_table
+from pai_train.spec.config import STORAGE_SCHEMES
 from pai_train.spec.tokens import is_name
-from pai_train.storage import open_store, resolve
+from pai_train.storage import Access, CacheOptions, Limits, StorageOptions, Stores, resolve
 from pai_train.training.signals import StopSignals
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ def resolve_job(composed: Composed) -> Job:
     # What its kernels log as warnings comes to the user as an error of ours, with its place.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     config = composed.config
+    stores = Stores(_storage_options(config))
     try:
-        found_inputs, found_outputs, checkpoints = _look(config, composed)
+        found_inputs, found_outputs, checkpoints = _look(config, composed, stores)
     except Refused as refused:
         raise Refused([_placed(composed, fault) for fault in refused.faults]) from None
     return Job(
@@ -76,6 +78,7 @@ def resolve_job(composed: Composed) -> Job:
         inputs=found_inputs,
         outputs=found_outputs,
         checkpoints=checkpoints,
+        stores=stores,
         model=config.model.name,
         params=config.model.params,
         train=config.train,
@@ -85,23 +88,25 @@ def resolve_job(composed: Composed) -> Job:
     )
 
 
-def _look(config: JobConfig, composed: Composed) -> tuple[dict[str, JobInput], dict[str, JobOutput], str]:
+def _look(
+    config: JobConfig, composed: Composed, stores: Stores
+) -> tuple[dict[str, JobInput], dict[str, JobOutput], str]:
     from pai_train.training.generations import Runs
 
-    places = place_faults(config)
+    places = place_faults(config, stores)
     faults = [*places, *(replace(fault, where=_model_key(fault)) for fault in _model_faults(config))]
     if any(fault.where != "checkpointDir" for fault in places):
         raise Refused(faults)
     checkpoints, begun = "", False
     if not places:
         checkpoints = resolve(config.storage.root, config.checkpointDir)
-        runs = Runs(open_store(checkpoints), checkpoints)
+        runs = Runs(stores.open(checkpoints), checkpoints)
         try:
             begun = config.train.resume == "auto" and runs.unfinished(composed.config_hash) is not None
         except PaiTrainError as error:
             faults.append(replace(error.fault, where="checkpointDir"))
     try:
-        rooms = _rooms(config, composed)
+        rooms = _rooms(config, composed, stores)
     except PaiTrainError as error:
         raise Refused([*faults, replace(error.fault, where="tables.root")]) from None
     found_inputs: dict[str, JobInput] = {}
@@ -170,17 +175,41 @@ def _model_key(fault: Fault) -> str:
     return fault.where or "model.name"
 
 
-def _rooms(config: JobConfig, composed: Composed) -> Rooms:
+def _rooms(config: JobConfig, composed: Composed, stores: Stores) -> Rooms:
     from pai_train.tables.iceberg import IcebergTables
 
     beside = [Path(composed.recipe_file).parent / "data"] if composed.recipe_file else []
     return Rooms(
         root=config.storage.root,
-        tables=IcebergTables(config.tables.root, config.tables.project),
+        tables=IcebergTables(config.tables.root, config.tables.project, stores),
         project=config.tables.project,
-        tables_local=open_store(resolve(config.tables.root, ".")).is_local,
+        tables_local=stores.open(resolve(config.tables.root, ".")).is_local,
         samples=[*beside, recipes.folder("recipes") / "data"],
+        stores=stores,
     )
+
+
+def _storage_options(config: JobConfig) -> StorageOptions:
+    """Returns how stores are reached; the endpoint and its company belong to the provider that `storage` names."""
+    storage = config.storage
+    access = Access(
+        endpoint=storage.endpoint,
+        region=storage.region,
+        profile=storage.profile,
+        role_arn=storage.role_arn,
+        addressing=storage.addressing,
+    )
+    limits = Limits(
+        parallel=storage.parallel,
+        part_bytes=int(storage.part_mb * 2**20),
+        timeout_s=storage.timeout_s,
+        deadline_s=storage.deadline_s,
+    )
+    cache = None
+    if storage.cache.dir is not None:
+        cache = CacheOptions(os.path.abspath(os.path.expanduser(storage.cache.dir)), int(storage.cache.max_gb * 2**30))
+    scheme = STORAGE_SCHEMES.get(storage.name)
+    return StorageOptions(access={} if scheme is None else {scheme: access}, limits=limits, cache=cache)
 
 
 def _devices(config: JobConfig, composed: Composed) -> Devices:

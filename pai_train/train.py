@@ -25,7 +25,7 @@ from pai_train.feed.contracts import FeedPlan, Position
 from pai_train.feed.engines import engine
 from pai_train.feed.order import lay_out
 from pai_train.models.load import build
-from pai_train.storage import display, open_store
+from pai_train.storage import display
 from pai_train.training.checkpoints import Checkpoints
 from pai_train.training.contracts import TrainState
 from pai_train.training.generations import Run, Runs
@@ -94,7 +94,7 @@ class _Training:
         if job.devices.notice:
             logger.warning("%s", job.devices.notice)
         self._prepare()
-        store = open_store(job.checkpoints)
+        store = job.stores.open(job.checkpoints)
         runs = Runs(store, job.checkpoints)
         run = runs.open(job.config_hash, job.train.resume)
         record.run_id, record.generation = run.run_id, run.generation

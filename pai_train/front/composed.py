@@ -23,6 +23,7 @@ from pai_train.front import recipes
 from pai_train.front.plain import environment_kept, plain
 from pai_train.front.provenance import Origins, layers, locate, quoted
 from pai_train.front.yaml_lines import line_of_default
+from pai_train.spec.config import StorageConfig
 from pai_train.spec.judge import judge, remove
 
 if TYPE_CHECKING:
@@ -36,7 +37,14 @@ if TYPE_CHECKING:
 PRIMARY = "config"
 
 # What may change between two starts of one run without changing what it computes.
-_NOT_HASHED = ("gpus", "on_missing_gpu", "train.resume", "engine.parallel", "engine.ahead")
+_NOT_HASHED = (
+    "gpus",
+    "on_missing_gpu",
+    "train.resume",
+    "engine.parallel",
+    "engine.ahead",
+    *(f"storage.{field.name}" for field in dataclasses.fields(StorageConfig) if field.name != "root"),
+)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from typing_extensions import Doc
 
 Scalar = bool | int | float | str
 
+STORAGE_SCHEMES = {"oss": "oss", "s3": "s3", "gcs": "gs", "azure": "az"}
+"""URL scheme of each remote provider."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig:
@@ -133,10 +136,37 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CacheConfig:
+    """A local read cache of remote objects."""
+
+    dir: Annotated[str | None, Doc("A local folder that several processes may share; null for no cache.")] = None
+    max_gb: Annotated[float, Gt(0), Doc("GiB it may hold; what was not read for longest goes first.")] = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class StorageConfig:
     """Where bytes live."""
 
+    name: Annotated[
+        Literal["local", "memory", "oss", "s3", "gcs", "azure"],
+        Doc("The provider that endpoint, region, profile and role_arn are for."),
+    ] = "local"
     root: Annotated[str, Doc("Folder or URL that relative names of inputs, outputs and checkpointDir start from.")]
+    endpoint: Annotated[str | None, Doc("Address of the service; null for the environment's or the provider's.")] = None
+    region: Annotated[str | None, Doc("The provider's name of the region; null for the environment's.")] = None
+    profile: Annotated[str | None, Doc("A profile in the provider's own file of credentials; never a key.")] = None
+    role_arn: Annotated[
+        str | None, Doc("OSS: RAM role to take on, acs:ram::<uid>:role/<name>, with the environment's credentials.")
+    ] = None
+    addressing: Annotated[
+        Literal["path", "virtual"] | None,
+        Doc("Whether the bucket stands in the path or the host of a request; null for the provider's habit."),
+    ] = None
+    parallel: Annotated[int, Ge(1), Le(256), Doc("Requests in flight at once for one reader or writer.")] = 8
+    part_mb: Annotated[float, Gt(0), Le(1024), Doc("MiB of one ranged read and of one part of an upload.")] = 8.0
+    timeout_s: Annotated[float, Gt(0), Doc("Seconds after which a request without an answer is repeated.")] = 30.0
+    deadline_s: Annotated[float, Gt(0), Doc("Seconds after which an operation that keeps failing is an error.")] = 120.0
+    cache: CacheConfig = field(default_factory=CacheConfig)
 
 
 @dataclass(frozen=True, kw_only=True)

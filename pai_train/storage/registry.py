@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from pai_train.errors import StorageError, did_you_mean
 from pai_train.storage import urls
+from pai_train.storage.options import Access, StorageOptions
+from pai_train.storage.stats import StoreStats
 from pai_train.storage.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -16,47 +23,103 @@ class Provider:
     """How the stores of a scheme are opened.
 
     Attributes:
-        filesystem: `module:class` of the fsspec filesystem, imported at first use.
+        filesystem: `module:class` of the fsspec filesystem, imported at first use. A remote one is made with an
+            `Access`, `Limits` and `StoreStats`; a local one without arguments.
         is_local: Whether the bytes are on this machine.
-        exclusive_create: Whether exactly one of several creators of an object wins.
+        exclusive_create: Whether exactly one of several creators of an object wins; None to find out by trying.
     """
 
     filesystem: str
     is_local: bool
-    exclusive_create: bool
+    exclusive_create: bool | None
 
 
 PROVIDERS = {
     "file": Provider("pai_train.storage.local:LocalFiles", is_local=True, exclusive_create=True),
     "memory": Provider("pai_train.storage.memory:MemoryObjects", is_local=True, exclusive_create=True),
+    "oss": Provider("pai_train.storage.oss:OssObjects", is_local=False, exclusive_create=True),
+    "s3": Provider("pai_train.storage.s3:S3Objects", is_local=False, exclusive_create=None),
+    "gs": Provider("pai_train.storage.gcs:GcsObjects", is_local=False, exclusive_create=True),
+    "az": Provider("pai_train.storage.azure:AzureObjects", is_local=False, exclusive_create=True),
 }
 
 
 def served_schemes() -> list[str]:
-    """Lists the schemes that `open_store` accepts."""
+    """Lists the schemes that are served."""
     return sorted(PROVIDERS)
 
 
+class Stores:
+    """The stores of one run: each scheme is opened once, as the options say.
+
+    Args:
+        options: How they are reached.
+    """
+
+    def __init__(self, options: StorageOptions | None = None) -> None:
+        self.options = options or StorageOptions()
+        self._opened: dict[str, Store] = {}
+        self._lock = threading.Lock()
+
+    def open(self, url: str) -> Store:
+        """Returns the store that holds a full URL; the same one for every URL of a scheme.
+
+        Raises:
+            StorageError: The scheme is not served.
+        """
+        scheme, _ = urls.split(url)
+        if scheme not in PROVIDERS:
+            raise StorageError(
+                f"{scheme}:// is not served",
+                where=url,
+                wanted=" or ".join(f"{served}://" for served in served_schemes()),
+                todo=did_you_mean(scheme, served_schemes()),
+            )
+        with self._lock:
+            if scheme not in self._opened:
+                self._opened[scheme] = self._open(scheme)
+            return self._opened[scheme]
+
+    def stats(self) -> Mapping[str, StoreStats]:
+        """Returns the statistics of each remote store that was opened, by scheme."""
+        with self._lock:
+            return {scheme: store.stats for scheme, store in self._opened.items() if not store.is_local}
+
+    def _open(self, scheme: str) -> Store:
+        provider = PROVIDERS[scheme]
+        if provider.is_local:
+            return _local(scheme)
+        module, _, name = provider.filesystem.partition(":")
+        access, limits, stats = self.options.access.get(scheme, Access()), self.options.limits, StoreStats()
+        filesystem = getattr(import_module(module), name)(access, limits, stats)
+        return Store(
+            scheme,
+            filesystem,
+            is_local=False,
+            exclusive_create=provider.exclusive_create,
+            limits=limits,
+            stats=stats,
+        )
+
+
+@cache
+def _local(scheme: str) -> Store:
+    """Opens a store of this machine, once: it has no options, and what is in memory is shared."""
+    provider = PROVIDERS[scheme]
+    module, _, name = provider.filesystem.partition(":")
+    filesystem = getattr(import_module(module), name)()
+    return Store(scheme, filesystem, is_local=True, exclusive_create=provider.exclusive_create)
+
+
+@cache
+def _default() -> Stores:
+    return Stores()
+
+
 def open_store(url: str) -> Store:
-    """Returns the store that holds a full URL; the same one for every URL of a scheme.
+    """Returns the store that holds a full URL, reached as the environment says.
 
     Raises:
         StorageError: The scheme is not served.
     """
-    scheme, _ = urls.split(url)
-    if scheme not in PROVIDERS:
-        raise StorageError(
-            f"{scheme}:// is not served",
-            where=url,
-            wanted=" or ".join(f"{served}://" for served in served_schemes()),
-            todo=did_you_mean(scheme, served_schemes()),
-        )
-    return _open(scheme)
-
-
-@cache
-def _open(scheme: str) -> Store:
-    provider = PROVIDERS[scheme]
-    module, _, name = provider.filesystem.partition(":")
-    filesystem = getattr(import_module(module), name)()
-    return Store(scheme, filesystem, is_local=provider.is_local, exclusive_create=provider.exclusive_create)
+    return _default().open(url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pai_train.errors import StorageError
 from pai_train.storage import urls
 from pai_train.storage.errors import ObjectMissing, mapped
+from pai_train.storage.options import Limits
+from pai_train.storage.stats import StoreStats
 from pai_train.storage.streams import InputStream, OutputStream
 
 if TYPE_CHECKING:
@@ -44,14 +47,27 @@ class Store:
         scheme: The URLs this store serves.
         filesystem: The fsspec filesystem, for libraries that speak it.
         is_local: Whether the bytes are on this machine.
-        exclusive_create: Whether of several writers that create one object exactly one wins.
+        exclusive_create: Whether of several writers that create one object exactly one wins; None while unknown.
+        limits: How hard the store is worked.
+        stats: What it was asked for.
     """
 
-    def __init__(self, scheme: str, filesystem: Any, *, is_local: bool, exclusive_create: bool) -> None:
+    def __init__(
+        self,
+        scheme: str,
+        filesystem: Any,
+        *,
+        is_local: bool,
+        exclusive_create: bool | None,
+        limits: Limits | None = None,
+        stats: StoreStats | None = None,
+    ) -> None:
         self.scheme = scheme
         self.filesystem = filesystem
         self.is_local = is_local
         self.exclusive_create = exclusive_create
+        self.limits = limits or Limits()
+        self.stats = stats or StoreStats()
 
     def __repr__(self) -> str:
         return f"Store({self.scheme!r})"
@@ -178,10 +194,28 @@ class Store:
             ObjectExists: There is such an object.
             StorageError: This store cannot tell who was first.
         """
-        if not self.exclusive_create:
+        if not self.creates_exclusively(urls.parent(url)):
             raise StorageError("this store has no exclusive create", where=url, todo="name a store that has it")
         with mapped(url):
             self.filesystem.pipe_file(self.path(url), data, mode="create")
+
+    def creates_exclusively(self, folder_url: str) -> bool:
+        """Returns whether of several writers that create one object exactly one wins.
+
+        Where that is not known, it is tried once with an object of this folder, which is deleted again.
+        """
+        if self.exclusive_create is None:
+            probe = urls.join(folder_url, f".pai_train-probe-{secrets.token_hex(8)}")
+            with mapped(probe):
+                try:
+                    self.filesystem.pipe_file(self.path(probe), b"1", mode="create")
+                    self.filesystem.pipe_file(self.path(probe), b"2", mode="create")
+                    self.exclusive_create = False
+                except FileExistsError:
+                    self.exclusive_create = True
+                finally:
+                    self.delete(probe)
+        return self.exclusive_create
 
     def delete(self, url: str) -> None:
         """Deletes an object; a missing one is fine."""

@@ -83,6 +83,13 @@ def join(url: str, *names: str) -> str:
     return f"{scheme}://{path}"
 
 
+def parent(url: str) -> str:
+    """Returns the folder that a URL lies in; the URL itself for a bucket."""
+    scheme, path = split(url)
+    folder = path.rstrip("/").rpartition("/")[0]
+    return f"{scheme}://{folder}" if folder or scheme == "file" else url
+
+
 def basename(url: str) -> str:
     """Returns the last part of the path; the bucket for a bucket, nothing for `file:///`."""
     return split(url)[1].rstrip("/").rpartition("/")[2]

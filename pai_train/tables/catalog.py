@@ -105,7 +105,7 @@ class StoreCatalog(MetastoreCatalog):
     """
 
     def __init__(self, root: str, store: Store) -> None:
-        if not store.exclusive_create:
+        if not store.creates_exclusively(root):
             raise TableError(
                 "tables need a store in which of two writers exactly one creates an object",
                 where=root,

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pai_train.errors import TableError
 from pai_train.spec.contracts import Part, PartWriter, Snapshot
-from pai_train.storage import join, open_store
+from pai_train.storage import Stores, join
 from pai_train.tables.file_part import FilePart, Format
 from pai_train.tables.folder import MANIFEST, FolderManifest, WrittenFile
 from pai_train.tables.part import check_parts
@@ -39,6 +39,7 @@ class FilesWrite:
         mode: 'overwrite' replaces what the manifest lists and nothing else; 'append' adds; 'fail' refuses a folder
             that holds objects.
         token: Names the write: a commit with a token that is already published is not repeated.
+        stores: How its store is reached; left out, as the environment says.
 
     Raises:
         TableError: The mode is 'fail' and there are objects; a token that is no name; a type that CSV cannot hold.
@@ -51,11 +52,12 @@ class FilesWrite:
         format: Format,  # noqa: A002 - the recipe's word
         mode: WriteMode,
         token: str,
+        stores: Stores | None = None,
     ) -> None:
         check_token(token)
         _check_format(folder_url, schema, format)
         self._folder = folder_url
-        self._store = open_store(folder_url)
+        self._store = (stores or Stores()).open(folder_url)
         self._schema = schema
         self._format: Format = format
         self._mode = mode

@@ -8,7 +8,7 @@ from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
 
 from pai_train.errors import TableError, did_you_mean
 from pai_train.spec.address import TableRef
-from pai_train.storage import display, open_store, resolve
+from pai_train.storage import Stores, display, resolve
 from pai_train.tables.catalog import StoreCatalog
 from pai_train.tables.columns import declared_columns, iceberg_schema, partition_spec, table_properties
 from pai_train.tables.contracts import Diff, TableInfo, WriteMode
@@ -28,17 +28,18 @@ class IcebergTables:
     Args:
         root: The folder, as a path or a URL.
         project: The project of addresses that name none.
+        stores: How its store is reached; left out, as the environment says.
 
     Raises:
         TableError: The store has no exclusive create.
         StorageError: The root cannot be read as a place.
     """
 
-    def __init__(self, root: str, project: str) -> None:
+    def __init__(self, root: str, project: str, stores: Stores | None = None) -> None:
         url = resolve(".", root)
         self.root = url
         self.project = project
-        self._catalog = StoreCatalog(url, open_store(url))
+        self._catalog = StoreCatalog(url, (stores or Stores()).open(url))
 
     def __repr__(self) -> str:
         return f"IcebergTables({display(self.root)!r}, {self.project!r})"
