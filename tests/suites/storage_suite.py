@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pai_train.errors import StorageError
-from pai_train.storage import ObjectExists, ObjectInfo, ObjectMissing, Store, join, open_store
+from pai_train.storage import ObjectExists, ObjectInfo, ObjectMissing, Store, Stores, join
 from tests.suites.publish_suite import PublishSuite
 
 if TYPE_CHECKING:
@@ -26,11 +26,15 @@ CONTENT = bytes(range(256)) * 40
 
 
 class StorageSuite(PublishSuite):
-    """Subclass it and give `root_url`: an empty folder, fresh for each test."""
+    """Subclass it and give `root_url`, an empty folder, fresh for each test; a remote one gives `stores` too."""
 
     @pytest.fixture
-    def store(self, root_url: str) -> Store:
-        return open_store(root_url)
+    def stores(self) -> Stores:
+        return Stores()
+
+    @pytest.fixture
+    def store(self, stores: Stores, root_url: str) -> Store:
+        return stores.open(root_url)
 
     @pytest.fixture
     def url(self, root_url: str) -> str:

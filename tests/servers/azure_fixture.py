@@ -1,0 +1,1 @@
+"""Starts the azure server of the tests."""

@@ -1,0 +1,1 @@
+"""Starts the gcs server of the tests."""

@@ -1,0 +1,1 @@
+"""Starts the oss server of the tests."""

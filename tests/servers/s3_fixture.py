@@ -1,0 +1,1 @@
+"""Starts the s3 server of the tests."""
