@@ -73,9 +73,11 @@ def train(job: Job, signals: StopSignals) -> Record:
         try:
             _Training(job, record, signals).run()
         except BaseException as error:
+            _note_storage(record, job)
             record.finish(error)
             logger.debug("the run ended with", exc_info=error)
             raise
+        _note_storage(record, job)
         record.finish()
         logger.info("%s", summary(record))
     return record
@@ -257,6 +259,10 @@ class _Training:
     def _check_stop(self, work: str) -> None:
         if self._signals.requested:
             raise Interrupted(f"asked to stop while {work}", todo="the same command goes on")
+
+
+def _note_storage(record: Record, job: Job) -> None:
+    record.storage = {scheme: stats.counts().to_json() for scheme, stats in job.stores.stats().items()}
 
 
 def _token(run_id: str, name: str) -> str:

@@ -92,6 +92,7 @@ class Record:
         rows_per_s: Rows per second of the training loop.
         stall_fraction: Share of the loop's time spent waiting for input, 0 to 1.
         waited_for: The sentence about it.
+        storage: What each remote store was asked for, by scheme: requests, retries, bytes, seconds waited.
         checkpoint: Where the newest checkpoint is.
         weights_sha256: Hash of the final weights.
         reproduce: The shell line that runs it again.
@@ -128,6 +129,7 @@ class Record:
     rows_per_s: float | None = None
     stall_fraction: float | None = None
     waited_for: str | None = None
+    storage: dict[str, dict[str, int | float]] = field(default_factory=dict)
     checkpoint: str | None = None
     weights_sha256: str | None = None
     reproduce: str | None = None

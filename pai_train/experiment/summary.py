@@ -20,6 +20,7 @@ def summary(record: Record) -> str:
         *_metrics(record.metrics),
         ("speed", f"{record.rows_per_s:,.0f} rows/s" if record.rows_per_s is not None else None),
         ("input", record.waited_for),
+        *_storage(record.storage),
         ("checkpoint", record.checkpoint),
         *_outputs(record.outputs),
         ("run folder", str(record.folder)),
@@ -52,6 +53,25 @@ def _metrics(metrics: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str 
         (part, "  ".join(f"{name} {float(value):.4g}" for name, value in list(values.items())[:_MOST_METRICS]))
         for part, values in parts.items()
     ]
+
+
+def _storage(storage: Mapping[str, Mapping[str, int | float]]) -> list[tuple[str, str | None]]:
+    return [
+        (
+            f"{scheme}://",
+            f"{count['requests']:,.0f} requests, {count['retries']:,.0f} repeated; "
+            f"{_size(count['bytes_read'])} read, {_size(count['bytes_written'])} written",
+        )
+        for scheme, count in storage.items()
+    ]
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"
 
 
 def _outputs(outputs: Mapping[str, OutputRecord]) -> list[tuple[str, str | None]]:

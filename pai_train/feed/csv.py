@@ -30,7 +30,7 @@ INDEXED_BYTES = 16 * MIB
 
 _SLACK = 64 * KIB
 _LOOK = 32 * KIB
-_PARALLEL = 8
+_GZIP = b"\x1f\x8b"
 
 
 class Cuts(Sequence[Chunk]):
@@ -122,6 +122,8 @@ class CsvSource:
         self._rows: int | None = None
         self._file_columns: dict[str, pa.DataType] | None = None if header else self._columns
         self._seen: set[int] = set()
+        # Small inputs that come over a network are kept: every epoch would fetch them again, chunk by chunk.
+        self._kept: dict[str, bytes] = {}
         self._lock = Lock()
 
     @property
@@ -140,7 +142,7 @@ class CsvSource:
             return self._cuts
         with self._lock:
             if self._counted is None:
-                with ThreadPoolExecutor(_PARALLEL) as pool:
+                with ThreadPoolExecutor(self._store.limits.parallel) as pool:
                     counts = list(pool.map(self._count, range(len(self._objects))))
                 rows = [count for each in counts for count in each]
                 self._rows = sum(rows)
@@ -222,6 +224,9 @@ class CsvSource:
 
     def _body(self, index: int, data: bytes) -> int:
         """Returns where a file's rows start, given its first lines, and checks its header."""
+        if data.startswith(_GZIP):
+            where, todo = display(self._objects[index].url), "unpack it, and name the unpacked file"
+            raise DataError("the file is compressed by gzip, which is not read", where=where, todo=todo)
         begin = len(BYTE_ORDER_MARK) if data.startswith(BYTE_ORDER_MARK) else 0
         if not self._header or not data:
             self._seen.add(index)
@@ -267,6 +272,8 @@ class CsvSource:
         info = self._objects[index]
         self._check_unchanged(info)
         data = self._read(info, 0, info.size)
+        if not self._store.is_local:
+            self._kept[info.url] = data
         begin = self._body(index, data)
         offsets = lines.row_offsets(data[begin:]) + begin
         if not self._header:
@@ -276,6 +283,9 @@ class CsvSource:
 
     def _read(self, info: ObjectInfo, start: int, end: int) -> bytes:
         end = min(end, info.size)
+        kept = self._kept.get(info.url)
+        if kept is not None:
+            return kept[start:end]
         data = self._store.read(info.url, start, end)
         if len(data) != end - start:
             raise _changed(info, f"{start + len(data)} bytes")
@@ -296,9 +306,6 @@ class CsvSource:
         return 1 + sum(self._read(info, start, min(start + 4 * MIB, byte)).count(b"\n") for start in starts)
 
 
-_GZIP = b"\x1f\x8b"
-
-
 def look(
     store: Store,
     objects: Sequence[ObjectInfo],
@@ -311,15 +318,12 @@ def look(
 
     def head(info: ObjectInfo) -> list[str | None] | Fault:
         try:
-            if store.read(info.url, 0, 2) == _GZIP:
-                todo = "unpack it, and name the unpacked file"
-                return Fault("the file is compressed by gzip, which is not read", display(info.url), todo=todo)
             source = CsvSource([info], columns, store=store, header=header, delimiter=delimiter, chunk_bytes=_LOOK)
             return source.head()
         except PaiTrainError as error:
             return error.fault
 
-    with ThreadPoolExecutor(_PARALLEL) as pool:
+    with ThreadPoolExecutor(store.limits.parallel) as pool:
         heads = list(pool.map(head, filled))
     faults = [found for found in heads if isinstance(found, Fault)]
     wanted = next((found for found in heads if not isinstance(found, Fault)), [])

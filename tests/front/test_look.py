@@ -158,8 +158,8 @@ def test_a_second_input_must_have_what_the_model_takes(here):
 
 
 def test_faults_of_several_rooms_come_together(here):
-    found = refused("+recipe=iris inputs.train.table=irsi model.name=mpl checkpointDir=s3://b/x")
-    for words in ("there is no such table", "did you mean 'mlp'?", "checkpointDir", "s3:// is not served"):
+    found = refused("+recipe=iris inputs.train.table=irsi model.name=mpl checkpointDir=hdfs://b/x")
+    for words in ("there is no such table", "did you mean 'mlp'?", "checkpointDir", "hdfs:// is not served"):
         assert words in found
 
 
@@ -258,8 +258,8 @@ def test_a_foreign_file_where_a_part_would_be(here):
 
 
 def test_a_store_that_is_not_served_is_blamed_where_it_is_named(here):
-    found = refused("+recipe=iris storage.root=oss://bucket/path")
-    assert "override storage.root=oss://bucket/path: oss:// is not served" in found
+    found = refused("+recipe=iris storage.root=hdfs://bucket/path")
+    assert "override storage.root=hdfs://bucket/path: hdfs:// is not served" in found
     assert "checkpointDir" not in found
 
 
