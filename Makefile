@@ -9,10 +9,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 run: $(VENV)/installed
 	$(BIN)/python -m pai_train +recipe=iris gpus=2
 
-test: lint
+test: lint $(VENV)/installed-node
 	$(BIN)/python -m pytest -m "not full"
 
-test-full: lint
+test-full: lint $(VENV)/installed-node
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/installed-dev
@@ -23,6 +23,7 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/storage.py
 
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -31,6 +32,13 @@ $(VENV)/installed: pyproject.toml
 
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
 	$(PIP) --editable ".[dev]"
+	touch $@
+
+# Azurite, the Azure server of the tests, comes from npm; Node itself is a wheel.
+$(VENV)/installed-node: tests/servers/azurite/package.json tests/servers/azurite/package-lock.json $(VENV)/installed-dev
+	mkdir -p $(VENV)/node
+	cp tests/servers/azurite/package.json tests/servers/azurite/package-lock.json $(VENV)/node
+	$(BIN)/npm ci --prefix $(VENV)/node --no-audit --no-fund --ignore-scripts --loglevel=error
 	touch $@
 
 clean:

@@ -18,10 +18,14 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pai_train.spec.reference import reference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,6 +35,7 @@ BLOCK = re.compile(
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 LONGEST_S = 120
+ENDPOINTS = {"oss": "OSS_ENDPOINT", "s3": "AWS_ENDPOINT_URL_S3", "gcs": "STORAGE_EMULATOR_HOST"}
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,14 @@ def pattern(shown: list[str]) -> re.Pattern[str]:
     return re.compile("".join(lines))
 
 
-def run(command: list[str], cwd: Path) -> tuple[int, str]:
+def run(command: list[str], cwd: Path, more: Mapping[str, str] | None = None) -> tuple[int, str]:
     """Runs a command with the environment's programs first on PATH; whatever it starts ends with it."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PAI_TRAIN_")}
     with subprocess.Popen(
         command,
         cwd=cwd,
-        env={**kept, "PATH": path},
+        env={**kept, "PATH": path, **(more or {})},
         text=True,
         encoding="utf-8",
         stdout=subprocess.PIPE,
@@ -109,8 +114,25 @@ def desk(tmp_path):
     return folder
 
 
+@pytest.fixture
+def stores(request):
+    """Finds what reaches the stores that a page names: environment, and what `my-bucket` is really called."""
+
+    def start(page):
+        env, names = {}, {}
+        for option, endpoint in ENDPOINTS.items():
+            if f"storage={option}" in page:
+                served = request.getfixturevalue(f"{option}_server")
+                env |= {**served.env, endpoint: served.endpoint}
+                names[f"{served.scheme}://my-bucket"] = f"{served.scheme}://{served.bucket}"
+        return env, names
+
+    return start
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "docs/keys.md"])
-def test_a_page_does_what_it_says(name, desk):
+def test_a_page_does_what_it_says(name, desk, stores):
+    env, names = stores((ROOT / name).read_text(encoding="utf-8"))
     for block in blocks(ROOT / name):
         place = f"{name}:{block.line}"
         if block.file is not None:
@@ -123,7 +145,12 @@ def test_a_page_does_what_it_says(name, desk):
             assert set(made) <= targets(), place
             commands = [command for command in block.commands if not command.startswith("make ")]
             if commands:
-                code, text = run(["bash", "-euo", "pipefail", "-c", "\n".join(commands)], desk)
+                lines = "\n".join(commands)
+                for shown, real in names.items():
+                    lines = lines.replace(shown, real)
+                code, text = run(["bash", "-euo", "pipefail", "-c", lines], desk, env)
+                for shown, real in names.items():
+                    text = text.replace(real, shown)
                 assert code == block.code, f"{place}: exit {code}\n{text}"
                 if "compare" in block.marks:
                     assert pattern(block.shown).search(text), f"{place}: printed was\n{text}"

@@ -14,11 +14,11 @@ RECIPES = [name for name, _, _ in listing()]
 SHORT = ["train.epochs=3"]
 
 
-def read_table(root, name):
+def read_table(root, name, stores=None):
     from pai_train.spec.address import TableRef
     from pai_train.tables.iceberg import IcebergTables
 
-    source = IcebergTables(str(root), "pai_train").source(TableRef("pai_train", name))
+    source = IcebergTables(str(root), "pai_train", stores).source(TableRef("pai_train", name))
     return [
         row
         for chunk in source.chunks()
