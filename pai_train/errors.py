@@ -6,6 +6,8 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pai_train.redact import redact_each
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -19,7 +21,7 @@ _MAX_KNOWN = 8
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong.
+    """One thing that is wrong, in texts without the secrets that may have been in them.
 
     Attributes:
         what: The fault in one sentence, without a full stop.
@@ -34,6 +36,11 @@ class Fault:
     got: str | None = None
     wanted: str | None = None
     todo: str | None = None
+
+    def __post_init__(self) -> None:
+        given = {name: text for name, text in vars(self).items() if text is not None}
+        for name, text in zip(given, redact_each(given.values()), strict=True):
+            object.__setattr__(self, name, text)
 
     def __str__(self) -> str:
         lines = [f"{self.where}: {self.what}" if self.where else self.what]

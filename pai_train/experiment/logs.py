@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pai_train.errors import PaiTrainError
 from pai_train.experiment.folder import LOG
+from pai_train.redact import Redacting, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,7 @@ def _is_console(handler: logging.Handler) -> bool:
 def _file_handler(path: Path) -> logging.FileHandler:
     handler = logging.FileHandler(path, encoding="utf-8")
     form = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s"
-    formatter = logging.Formatter(form, datefmt="%Y-%m-%dT%H:%M:%S")
+    formatter = Redacting(form, datefmt="%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     return handler
@@ -152,4 +153,4 @@ class _Short(logging.Formatter):
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and not isinstance(error, PaiTrainError):
             text += f" (traceback in {self._log_path})"
-        return text
+        return redact(text)

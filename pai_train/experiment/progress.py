@@ -11,6 +11,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Self, SupportsFloat, TextIO
 
+from pai_train.redact import redact
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
@@ -158,7 +160,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Writes lines that stay, above the live line."""
-        clean = _ESCAPES.sub("", text)
+        clean = redact(_ESCAPES.sub("", text))
         live = self._live
         if live is None:
             self._guarded(lambda: self._write(clean))

@@ -15,6 +15,7 @@ from pai_train.errors import EXIT_DONE, EXIT_FAILED, Interrupted, PaiTrainError,
 from pai_train.experiment import environment
 from pai_train.experiment.folder import RECORD, write
 from pai_train.experiment.plain import plain
+from pai_train.redact import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -155,12 +156,13 @@ class Record:
         return record
 
     def save(self) -> None:
-        """Replaces run.json at once.
+        """Replaces run.json at once, without the secrets that a text may hold.
 
         Raises:
             PaiTrainError: It cannot be written.
         """
-        write(self.folder / RECORD, json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        tree = redacted(self.to_json())
+        write(self.folder / RECORD, json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def epoch(
         self,

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pai_train.redact import redact
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -40,7 +42,7 @@ def reproduce_line(
     names = {_name(key) for key in replaced}
     kept = [text for text in overrides if _name(text.partition("=")[0]) not in names]
     words = [*kept, *(f"{key}={hydra_value(value)}" for key, value in replaced.items())]
-    return f"cd {shlex.quote(str(cwd))} && python -m pai_train {shlex.join(words)}"
+    return redact(f"cd {shlex.quote(str(cwd))} && python -m pai_train {shlex.join(words)}")
 
 
 def hydra_value(value: Any) -> str:

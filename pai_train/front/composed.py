@@ -7,6 +7,7 @@ import hashlib
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -22,9 +23,12 @@ from pai_train.front import overrides as asked_for
 from pai_train.front import recipes
 from pai_train.front.plain import environment_kept, plain
 from pai_train.front.provenance import Origins, layers, locate, quoted
-from pai_train.front.yaml_lines import line_of_default
+from pai_train.front.yaml_lines import line_of_default, values_of_secrets
+from pai_train.redact import redact, secret_shape
+from pai_train.spec.check import as_tree
 from pai_train.spec.config import StorageConfig
 from pai_train.spec.judge import judge, remove
+from pai_train.spec.secrets import hide_resolved, in_places, literals, masked, of_environment, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,11 +37,14 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from pai_train.spec.config import JobConfig
+    from pai_train.spec.secrets import Literal
 
 PRIMARY = "config"
 
 # What may change between two starts of one run without changing what it computes.
 _NOT_HASHED = (
+    "mode",
+    "stage",
     "gpus",
     "on_missing_gpu",
     "train.resume",
@@ -88,18 +95,27 @@ def compose(recipe: str | None = None, overrides: Sequence[str] = (), *, word: s
         Refused: Anything is wrong with it; holds every fault.
     """
     texts = (*(() if recipe is None else (f"+{recipes.GROUP}={recipe}",)), *overrides)
+    # An override with a secret in it goes no further, not even to Hydra's parser and its messages.
+    clean = asked_for.clean(texts, word)
     with _hydra() as loader:
-        asked = asked_for.sort(texts, loader, word)
+        asked = asked_for.sort(clean.texts, loader, word)
+        asked.faults[:0] = clean.faults
         config, lost = _load(loader, asked, word)
+        lost = lost or bool(clean.faults)
         asked.faults += [fault for one in asked.values if (fault := asked_for.apply(one, config, word)) is not None]
         hydra, keys = config.hydra, OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         tree, unset = plain(keys)
         with environment_kept():
             shown, _ = plain(keys)
+        hide_resolved(tree, shown)
         origins = Origins(lambda: layers(config, loader, asked.hydra), asked.values, word)
         job, faults = judge(tree, shown, unset, complete=not lost)
+        hydras = _hydras_secrets(hydra)
+        faults = [*(secret.fault() for secret in hydras), *faults]
         if job is None or faults or asked.faults:
-            raise Refused([*asked.faults, *(_placed(fault, origins, asked) for fault in faults)])
+            placed = [*asked.faults, *(_placed(fault, origins, asked) for fault in faults)]
+            plain_text = [*clean.values, *(secret.value for secret in (*hydras, *literals(shown), *in_places(tree)))]
+            raise Refused([masked(fault, plain_text) for fault in placed])
         return Composed(
             config=job,
             recipe="+".join(asked.recipes) or None,
@@ -108,10 +124,37 @@ def compose(recipe: str | None = None, overrides: Sequence[str] = (), *, word: s
             tree=shown,
             yaml=_yaml(shown),
             config_hash=config_hash(job),
-            run_dir=_run_dir(hydra),
+            run_dir=_run_dir(hydra, asked.hydra, word),
             verbose=_verbose(hydra.verbose),
             place=origins.place,
         )
+
+
+def secret_faults(overrides: Sequence[str], word: str) -> list[Fault]:
+    """Composes without a check, and returns the faults of secrets in plain text and of files that cannot be read.
+
+    What keys named as secrets take from the environment is masked from then on.
+    """
+    clean = asked_for.clean(overrides, word)
+    with _hydra() as loader:
+        asked = asked_for.sort(clean.texts, loader, word)
+        asked.faults.clear()
+        config, _ = _load(loader, asked, word)
+        for one in asked.values:
+            asked_for.apply(one, config, word)
+        hydra, keys = config.hydra, OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        tree, _ = plain(keys)
+        of_hydra, _ = plain(_hydras_own(hydra))
+        with environment_kept():
+            shown, _ = plain(keys)
+            hydra_shown, _ = plain(_hydras_own(hydra))
+        hide_resolved(tree, shown)
+        hide_resolved(of_hydra, hydra_shown, ("hydra",))
+        origins = Origins(lambda: layers(config, loader, asked.hydra), asked.values, word)
+        found = [*_hydras_secrets(hydra), *literals(shown)]
+        plain_text = [*clean.values, *(secret.value for secret in found)]
+        placed = [*clean.faults, *asked.faults, *(secret.fault(origins.place(secret.key)) for secret in found)]
+        return [masked(fault, plain_text) for fault in placed]
 
 
 def of_config(config: JobConfig) -> Composed:
@@ -120,7 +163,7 @@ def of_config(config: JobConfig) -> Composed:
     Raises:
         Refused: Anything is wrong with it; holds every fault.
     """
-    tree = dataclasses.asdict(config)
+    tree = as_tree(config)
     job, faults = judge(tree)
     if job is None or faults:
         raise Refused(faults)
@@ -140,9 +183,11 @@ def of_config(config: JobConfig) -> Composed:
 
 def config_hash(config: JobConfig) -> str:
     """Returns a hash of what decides the result: not of devices, of resuming or of speed."""
-    tree = dataclasses.asdict(config)
+    tree = as_tree(config)
     for key in _NOT_HASHED:
         remove(tree, key)
+    # A key that was exchanged for a new one changes no result.
+    tree = without_secrets(tree)
     return hashlib.sha256(json.dumps(_ordered(tree), sort_keys=True).encode()).hexdigest()
 
 
@@ -171,7 +216,7 @@ def _load(loader: ConfigLoader, asked: asked_for.Overrides, word: str) -> tuple[
     while True:
         try:
             config = loader.load_configuration(PRIMARY, asked.hydra, RunMode.RUN, from_shell=False)
-        except (HydraException, OmegaConfBaseException, ValueError, RecursionError) as error:
+        except (HydraException, OmegaConfBaseException, ValueError, RecursionError, yaml.MarkedYAMLError) as error:
             if not asked.hydra:
                 raise
             blamed = _blamed(error, asked.hydra)
@@ -196,7 +241,11 @@ def _blamed(error: Exception, given: Sequence[str]) -> str:
 
 def _refusal(error: Exception, blamed: str, word: str) -> Fault:
     if isinstance(error, recipes.RecipeError):
-        return Fault(error.message, where=error.place)
+        return masked(Fault(error.message, where=error.place), values_of_secrets(error.path))
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark) is not None:
+        path = Path(mark.name)
+        fault = Fault(f"not YAML: {error.problem}", where=f"{recipes.shown(path)}:{mark.line + 1}")
+        return masked(fault, values_of_secrets(path))
     where = quoted(blamed, word)
     files = _recipe_files(blamed)
     if isinstance(error, RecursionError):
@@ -242,11 +291,27 @@ def _file(config: DictConfig, names: Sequence[str]) -> str | None:
     return None if path is None else str(path)
 
 
-def _run_dir(hydra: DictConfig) -> str:
+def _run_dir(hydra: DictConfig, given: Sequence[str], word: str) -> str:
     try:
-        return str(hydra.run.dir)
+        folder = str(hydra.run.dir)
+        with environment_kept():
+            variable = of_environment(str(hydra.run.dir))
     except OmegaConfBaseException as error:
         raise Refused([Fault(f"cannot be resolved: {str(error).splitlines()[0]}", where="hydra.run.dir")]) from None
+    if variable is not None or secret_shape(folder) is not None:
+        places = [quoted(text, word) for text in given if text.lstrip("+").startswith("hydra.run.dir=")]
+        what = f"the run folder's name would hold {f'the value of {variable}' if variable else secret_shape(folder)}"
+        raise Refused([Fault(what, where=[*places, "hydra.run.dir"][0], todo="name a folder")])
+    return folder
+
+
+def _hydras_secrets(hydra: DictConfig) -> list[Literal]:
+    """Finds secrets that files gave to Hydra's own keys."""
+    return list(literals(OmegaConf.to_container(_hydras_own(hydra), resolve=False), ("hydra",)))
+
+
+def _hydras_own(hydra: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(hydra, [str(name) for name in hydra if name not in ("overrides", "runtime")])
 
 
 def _verbose(value: Any) -> bool | str | tuple[str, ...]:
@@ -254,4 +319,4 @@ def _verbose(value: Any) -> bool | str | tuple[str, ...]:
 
 
 def _yaml(tree: dict[str, Any]) -> str:
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=float("inf"))
+    return redact(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=float("inf")))

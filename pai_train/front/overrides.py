@@ -9,24 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ValueType
+from hydra.core.override_parser.types import ChoiceSweep, QuotedString, ValueType
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pai_train.errors import Fault, did_you_mean, nearest
 from pai_train.front import recipes
-from pai_train.front.provenance import is_secret, quoted
+from pai_train.front.provenance import quoted
+from pai_train.redact import redact
 from pai_train.spec.config import JobConfig
+from pai_train.spec.secrets import Literal, is_secret_key, literals
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from hydra.core.config_loader import ConfigLoader
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
 _PLAIN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://|create\s+table\s", re.IGNORECASE)
+
+# A pair inside a value that cannot be parsed: `name: value` or `name=value`.
+_PAIR = re.compile(r"[\"']?([A-Za-z_][\w-]*)[\"']?\s*[:=]\s*(\"[^\"]*\"?|'[^']*'?|[^\s,{}\[\]]+)")
+_NO_TEXT = re.compile(r"[+-]?\d+(\.\d*)?|true|false|null", re.IGNORECASE)
 
 ONE_RUN = "several runs in one command are not served"
 
@@ -48,6 +54,77 @@ class Overrides:
     faults: list[Fault] = field(default_factory=list)
     recipes: list[str] = field(default_factory=list)
     recipe_given: bool = False
+
+
+@dataclass
+class Clean:
+    """Overrides without those that hold a secret in plain text.
+
+    Attributes:
+        texts: The others, as given.
+        faults: One per secret; the value is in none of their texts.
+        values: The secrets.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
+
+
+def clean(texts: Sequence[str], word: str) -> Clean:
+    """Finds the overrides that hold a secret in plain text, whether they can be parsed or not."""
+    found = Clean()
+    for text in texts:
+        secrets = {secret.key: secret for secret in _secrets(text)}.values()
+        if not secrets:
+            found.texts.append(text)
+            continue
+        key = redact(text.partition("=")[0]) if "=" in text else ""
+        own = key.lstrip("+~").replace("/", ".").partition("@")[0]
+        for secret in secrets:
+            inner = "" if secret.key in ("", own) else f" {secret.key}"
+            found.faults.append(secret.fault(f"{word} {key}=…{inner}" if key else f"{word} …"))
+            found.values.append(secret.value)
+    return found
+
+
+def _secrets(text: str) -> Iterator[Literal]:
+    try:
+        parsed = _parse(text)
+    except OverrideParseException:
+        yield from _secrets_unparsed(text)
+        return
+    for override in parsed:
+        key = tuple(part for part in re.split(r"[./]", override.key_or_group) if part)
+        value = override.value()
+        for item in value.list if isinstance(value, ChoiceSweep) else [value]:
+            yield from literals(_plain(item), key)
+
+
+def _secrets_unparsed(text: str) -> Iterator[Literal]:
+    """Looks for secrets in what is no override: its first key, pairs inside its value, and shapes anywhere."""
+    name, equals, value = text.partition("=")
+    key = tuple(part for part in re.split(r"[./]", name.lstrip("+~").partition("@")[0]) if part)
+    if not equals:
+        yield from literals(text)
+        return
+    own = list(literals(value.strip("'\""), key))
+    yield from own
+    if own:
+        return
+    for inner, item in _PAIR.findall(value):
+        bare = item.strip("'\"")
+        if not _NO_TEXT.fullmatch(bare):
+            yield from literals({inner: bare}, key)
+
+
+def _plain(value: Any) -> Any:
+    """Returns a parsed value as dicts, lists and scalars."""
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, dict):
+        return {str(_plain(name)): _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def sort(texts: Sequence[str], loader: ConfigLoader, word: str) -> Overrides:
@@ -164,11 +241,11 @@ def _unreadable(text: str, message: str, word: str) -> Fault:
         inner = value.strip("'\"")
         quote = "'" if '"' in inner else '"'
         # Two layers: the outer quotes are the shell's, the inner ones Hydra's.
-        todo = f"quote it twice: {shlex.quote(f'{key}={quote}{inner}{quote}')}" if not is_secret(key) else None
+        todo = f"quote it twice: {shlex.quote(f'{key}={quote}{inner}{quote}')}" if not is_secret_key(key) else None
     lines = [line for line in message.splitlines() if line.strip(" ^") and not line.startswith(("Error", "See http"))]
     reason = lines[0].removeprefix("LexerNoViableAltException: ") if lines else ""
     reason = reason.partition(" expecting {")[0]
-    known = reason and reason not in text and not is_secret(text.partition("=")[0])
+    known = reason and reason not in text and not is_secret_key(text.partition("=")[0])
     what = f"cannot be read: {reason}" if known else "cannot be read"
     return Fault(what, where=quoted(text, word), wanted="key=value, +group=option or ~key", todo=todo)
 
@@ -181,7 +258,7 @@ def _no_group(override: Override, groups: Sequence[str], word: str) -> Fault:
 def _several(override: Override, word: str) -> Fault:
     key = override.key_or_group
     todo = "give one value, and start one command per value"
-    if override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and not is_secret(key):
+    if override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and not is_secret_key(key):
         value = override.get_value_string()
         as_list = "" if key == "gpus" else f'; as a list: "{key}=[{value}]"; else one command per value'
         todo = f"as one text: \"{key}='{value}'\"{as_list}"

@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from pai_train.errors import Fault
+from pai_train.spec.secrets import is_secret_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ def _plain(node: Any, key: str, faults: list[Fault]) -> Any:
             plain[str(name)] = _plain(node[name], below, faults)
         except OmegaConfBaseException as error:
             raw = OmegaConf.to_container(node, resolve=False)
-            got = str(raw[name])  # type: ignore[index]
+            got = None if is_secret_key(below) else str(raw[name])  # type: ignore[index]
             reason = str(error).splitlines()[0].partition(" raised while resolving interpolation: ")
             faults.append(Fault(f"cannot be resolved: {reason[2].strip(chr(34)) or reason[0]}", where=below, got=got))
     return plain if isinstance(node, DictConfig) else list(plain.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,9 @@ from hydra.types import RunMode
 
 from pai_train.front.recipes import RecipeSource, shown
 from pai_train.front.yaml_lines import line_of
+from pai_train.redact import redact
 from pai_train.spec.check import split_key
+from pai_train.spec.secrets import is_secret_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _MAX_SHOWN = 80
-_SECRET = re.compile(r"(?i)(secret|passw|token|credential|access_?key|api_?key)[^=]*$")
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,12 @@ class Origins:
         return key
 
 
-def is_secret(key: str) -> bool:
-    """Tells whether a key's name says that its value is not to be shown."""
-    return _SECRET.search(key) is not None
-
-
 def quoted(override: Override | str, word: str) -> str:
     """Returns an override as given, shortened, with the value of what may be a secret left out."""
     text = override if isinstance(override, str) else str(override.input_line)
     key, equals, _ = text.partition("=")
-    if equals and is_secret(key):
-        text = f"{key}=…"
+    # Before it is cut, for half a secret has no longer its shape.
+    text = f"{key}=…" if equals and is_secret_key(key) else redact(text)
     return f"{word} {text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + '…'}"
 
 

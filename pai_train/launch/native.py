@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pai_train.errors import PaiTrainError
+from pai_train.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ def native_stderr(to: Callable[[str], object]) -> Iterator[None]:
             os.dup2(kept, 2)
             os.close(kept)
             file.seek(0)
-            text = file.read().decode(errors="replace")
+            text = redact(file.read().decode(errors="replace"))
             if failed:
                 sys.stderr.write(text)
             elif text:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 
 from pai_train.errors import Fault, did_you_mean
+from pai_train.redact import redact
 
 T = TypeVar("T")
 
@@ -63,6 +64,25 @@ def check(
     return None, [_fault(group, tree if shown is None else shown) for group in errors.values()]
 
 
+def keys(cls: Any) -> dict[str, Any]:
+    """Returns the keys of a section with their types: the fields' names, or the `alias` in a field's metadata.
+
+    A key that Python keeps for itself, such as `from`, is the alias of a field of another name, such as `from_`.
+    """
+    hints = get_type_hints(cls, include_extras=True)
+    return {field.metadata.get("alias", field.name): hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def as_tree(value: Any) -> Any:
+    """Returns what `check` makes an instance from: dataclasses as dicts with the keys that a user writes."""
+    if dataclasses.is_dataclass(value):
+        names = zip(keys(type(value)), dataclasses.fields(value), strict=True)
+        return {name: as_tree(getattr(value, field.name)) for name, field in names}
+    if isinstance(value, Mapping):
+        return {name: as_tree(item) for name, item in value.items()}
+    return [as_tree(item) for item in value] if isinstance(value, list) else value
+
+
 def _finite(value: Any) -> Any:
     """Turns infinities and NaN into text, which no number's key takes."""
     if isinstance(value, Mapping):
@@ -94,7 +114,8 @@ def as_written(value: Any) -> str:
     import yaml
 
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=float("inf"), sort_keys=False)
-    text = text.removesuffix("...\n").strip()
+    # A secret that is cut in two has no longer its shape.
+    text = redact(text.removesuffix("...\n").strip())
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
@@ -129,7 +150,7 @@ def _child(branch: Any, value: Any, loc: tuple[int | str, ...], key: str) -> _Pl
     name, rest = loc[0], loc[1:]
     below = f"{key}[{name}]" if isinstance(name, int) else f"{key}.{name}".lstrip(".")
     if dataclasses.is_dataclass(branch):
-        fields = get_type_hints(branch, include_extras=True)
+        fields = keys(branch)
         if name not in fields:
             return _Place(below, None, tuple(fields))
         return _place(fields[str(name)], _item(value, name), rest, below)
@@ -181,8 +202,7 @@ def in_words(hint: Any, *, many: bool = False) -> str:
 def _branch_in_words(branch: Any, outer: Sequence[Any], *, many: bool) -> str:
     bare = _bare(branch)
     if dataclasses.is_dataclass(bare):
-        keys = ", ".join(field.name for field in dataclasses.fields(bare))
-        return "mappings" if many else f"a mapping with the keys {keys}"
+        return "mappings" if many else f"a mapping with the keys {', '.join(keys(bare))}"
     if get_origin(bare) is Literal:
         return _alternatives(get_args(bare))
     if get_origin(bare) is list:

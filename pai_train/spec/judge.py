@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pai_train.spec import rules
 from pai_train.spec.check import REQUIRED, check, split_key, value_at
 from pai_train.spec.config import JobConfig
+from pai_train.spec.secrets import in_places, literals, masked
+from pai_train.spec.staging import stage_faults
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,10 @@ _STAND_INS: dict[str, Any] = {
     "engine": {"name": "tf_data"},
 }
 
+# What stands for keys that are left out where only a training cannot do without them.
+_LEFT_OUT: dict[str, Any] = {"inputs": {}, "checkpointDir": ""}
+_FRUGAL = ("check", "stage")
+
 
 def judge(
     tree: dict[str, Any],
@@ -32,7 +38,7 @@ def judge(
     *,
     complete: bool = True,
 ) -> tuple[JobConfig | None, list[Fault]]:
-    """Checks a whole configuration.
+    """Checks a whole configuration; a fault about a secret takes the place of others at its key, which would show it.
 
     Args:
         tree: The values.
@@ -43,6 +49,10 @@ def judge(
     Returns:
         The configuration, or None; and its faults, with the dotted key in `where`.
     """
+    frugal = deepcopy(_LEFT_OUT) if tree.get("mode") in _FRUGAL else {}
+    tree = {**frugal, **tree}
+    left_out = {key for key, value in frugal.items() if tree[key] == value}
+    unset = [fault for fault in unset if fault.where not in left_out]
     job, faults = check(JobConfig, tree, shown)
     missing = {fault.where: fault for fault in faults if fault.what == REQUIRED}
     reasons = {fault.where for fault in unset}
@@ -51,8 +61,12 @@ def judge(
     broken = [str(fault.where) for fault in (*unset, *faults)]
     sound = job if job is not None else _sound(tree, broken)
     if sound is not None:
-        found += [fault for fault in rules.faults(sound) if not any(_touch(str(fault.where), key) for key in broken)]
-    return job, [fault for fault in found if not _follows(fault, found)]
+        # Which store these are for, nobody knows while an option is lost.
+        silent = [*broken, *left_out, *(() if complete else (f"storage.{key}" for key in rules.OF_PROVIDERS))]
+        asked = (*rules.faults(sound), *stage_faults(sound))
+        found += [fault for fault in asked if not any(_touch(str(fault.where), key) for key in silent)]
+    found = [fault for fault in found if not _follows(fault, found)]
+    return job, _with_secrets(found, tree, tree if shown is None else shown)
 
 
 def remove(tree: dict[str, Any], key: str) -> None:
@@ -61,6 +75,13 @@ def remove(tree: dict[str, Any], key: str) -> None:
     node = value_at(tree, around) if around else tree
     if isinstance(node, dict):
         node.pop(name, None)
+
+
+def _with_secrets(found: list[Fault], tree: dict[str, Any], shown: dict[str, Any]) -> list[Fault]:
+    plain = list(literals(shown))
+    plain += [one for one in in_places(tree) if one.key not in {other.key for other in plain}]
+    others = [fault for fault in found if not any(_touch(str(fault.where), one.key) for one in plain)]
+    return [*(one.fault() for one in plain), *(masked(fault, [one.value for one in plain]) for fault in others)]
 
 
 def _with_wanted(fault: Fault, missing: dict[str | None, Fault]) -> Fault:

@@ -11,6 +11,7 @@ from pai_train.spec.address import TableRef, parse_table
 from pai_train.spec.config import InputConfig, JobConfig, LabelConfig, OutputConfig, Scalar
 from pai_train.spec.ddl import SyntaxFault, parse_ddl
 from pai_train.spec.names import character, given_twice, without_case
+from pai_train.spec.oss_address import HOST, ROLE
 from pai_train.spec.types import Decimal, MaxComputeType, Primitive, Text, parse_type
 
 if TYPE_CHECKING:
@@ -21,7 +22,24 @@ if TYPE_CHECKING:
 PREDICTIONS = ("$prediction", "$probability")
 
 _GPUS = "0, a number of GPUs, auto, or distinct ids such as '0,1'"
+_IPV6 = re.compile(r"\[[0-9a-fA-F:.]+\](?::\d{1,5})?")
 _DEVICE_IDS = re.compile(r"\d+(,\d+)*,?")
+# How the URLs of each provider begin.
+SPELLINGS = {
+    "memory": ("memory",),
+    "oss": ("oss",),
+    "s3": ("s3", "s3a", "s3n"),
+    "gcs": ("gs", "gcs"),
+    "azure": ("az", "abfs", "abfss"),
+}
+# Which providers have what a key of `storage` names.
+OF_PROVIDERS = {
+    "endpoint": ("oss", "s3", "gcs", "azure"),
+    "region": ("oss", "s3", "gcs", "azure"),
+    "profile": ("oss", "s3"),
+    "role_arn": ("oss",),
+    "addressing": ("oss", "s3"),
+}
 _INTEGER_BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "BIGINT": 64}
 _TEXTS = ("STRING", "DATE", "DATETIME", "TIMESTAMP", "TIMESTAMP_NTZ", "JSON", "BINARY")
 
@@ -35,6 +53,7 @@ def faults(config: JobConfig) -> list[Fault]:
         "tables.root": config.tables.root,
     }
     found += [Fault("is empty", where=key, wanted="a folder or a URL") for key, text in places.items() if not text]
+    found += _storage(config)
     if "train" not in config.inputs:
         todo = did_you_mean("train", config.inputs)
         found.append(Fault("there is no input to train on", where="inputs.train", wanted="rows to train on", todo=todo))
@@ -55,6 +74,41 @@ def faults(config: JobConfig) -> list[Fault]:
     for name, output in config.outputs.items():
         found += _output(f"outputs.{name}", output, config)
     return [*found, *_written_twice(config)]
+
+
+def _storage(config: JobConfig) -> Iterator[Fault]:
+    """Checks that what is said about the provider is about the one that is named."""
+    storage = config.storage
+    scheme, slashes, _ = storage.root.partition("://")
+    spellings = SPELLINGS.get(storage.name)
+    if spellings is not None and storage.root and (not slashes or scheme.lower() not in spellings):
+        named = next((name for name, own in SPELLINGS.items() if slashes and scheme.lower() in own), "local")
+        yield Fault(
+            f"storage.name is {storage.name}, and the root is on another store",
+            where="storage.root",
+            got=storage.root,
+            wanted=f"{spellings[0]}://bucket/folder",
+            todo=f"name the store that the root is on: storage={named}",
+        )
+    for key, names in OF_PROVIDERS.items():
+        if getattr(storage, key) is not None and storage.name not in names:
+            what = f"storage {storage.name!r} has no {key}"
+            todo = f"leave it out, or choose the store that it is for: storage={' or storage='.join(names)}"
+            yield Fault(what, where=f"storage.{key}", todo=todo)
+    if storage.endpoint is not None and not _is_endpoint(storage.endpoint, path=storage.name == "azure"):
+        wanted = "https://host, http://host:port or host, with no user, no path and no query"
+        yield Fault("not an endpoint", where="storage.endpoint", got=storage.endpoint, wanted=wanted)
+    if storage.role_arn is not None and ROLE.fullmatch(storage.role_arn) is None:
+        wanted = "acs:ram::<uid>:role/<name>"
+        yield Fault("not a RAM role", where="storage.role_arn", got=storage.role_arn, wanted=wanted)
+
+
+def _is_endpoint(text: str, *, path: bool) -> bool:
+    """Tells whether a text is a host, with a scheme or without; the path of an emulator of Azure names its account."""
+    scheme, slashes, rest = text.partition("://")
+    host, _, after = (rest if slashes else text).partition("/")
+    named = HOST.fullmatch(host) is not None or _IPV6.fullmatch(host) is not None
+    return named and (not slashes or scheme.lower() in ("http", "https")) and (path or not after)
 
 
 def _gpus(gpus: int | str) -> Iterator[Fault]:

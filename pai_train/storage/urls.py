@@ -1,8 +1,8 @@
 """Names to full URLs and back: pure text, nothing is opened and nothing is percent-encoded.
 
 A full URL is `scheme://path`. For `file` the path is absolute and stands verbatim, so `#`, `%`, `?` and spaces are
-ordinary characters; for object stores it is `bucket/key`. Normal form: no empty part, no `.`, no `..`, no slash at
-the end except after an empty path.
+ordinary characters; for object stores it is `bucket/key`. Normal form: the one spelling of the scheme, no empty part,
+no `.`, no `..`, no slash at the end except after an empty path.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from glob import escape
 from pai_train.errors import StorageError
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+ALIASES = {"gcs": "gs", "s3a": "s3", "s3n": "s3", "abfs": "az", "abfss": "az"}
+"""Other spellings of schemes, as other tools write them."""
+
+_IN_BUCKETS = ("oss", "s3", "gs", "az")
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -28,7 +32,7 @@ def is_glob(name: str) -> bool:
 
 
 def split(url: str) -> tuple[str, str]:
-    """Returns the lower-case scheme and the path of a full URL.
+    """Returns the scheme, in lower case and its one spelling, and the path of a full URL.
 
     Raises:
         StorageError: It has no scheme.
@@ -36,7 +40,8 @@ def split(url: str) -> tuple[str, str]:
     match = _URL.match(url)
     if match is None:
         raise StorageError("not a full URL", where=url, wanted="scheme://path, such as file:///data/iris.csv")
-    return match[1].lower(), match[2]
+    scheme = match[1].lower()
+    return ALIASES.get(scheme, scheme), match[2]
 
 
 def resolve(root: str, name: str) -> str:
@@ -51,7 +56,7 @@ def resolve(root: str, name: str) -> str:
         The URL in normal form.
 
     Raises:
-        StorageError: A relative name leaves the root, or root or URL cannot be read.
+        StorageError: A relative name leaves the root, root or URL cannot be read, or one names no bucket.
     """
     if is_url(name):
         return _normal(*split(name), where=name)
@@ -117,10 +122,28 @@ def _root(root: str) -> str:
 def _normal(scheme: str, path: str, where: str) -> str:
     if scheme == "file" and not path.startswith("/"):
         raise StorageError("a file URL needs an absolute path", where=where, wanted="file:///folder/name")
+    bucket: list[str] = []
+    if scheme in _IN_BUCKETS:
+        # A path that leaves its bucket would be in another one.
+        name, _, path = path.partition("/")
+        _check_bucket(scheme, name, where)
+        bucket = [name]
     parts = _parts(path, where=where)
     if parts is None:
         raise StorageError("the path leaves its root", where=where, wanted="a path without leading ..")
-    return f"{scheme}://{'/' if scheme == 'file' else ''}{'/'.join(parts)}"
+    return f"{scheme}://{'/' if scheme == 'file' else ''}{'/'.join([*bucket, *parts])}"
+
+
+def _check_bucket(scheme: str, bucket: str, where: str) -> None:
+    kind = "container" if scheme == "az" else "bucket"
+    wanted = f"{scheme}://{kind}/folder"
+    if bucket in ("", ".", ".."):
+        raise StorageError(f"the URL names no {kind}", where=where, wanted=wanted)
+    if "@" in bucket or is_glob(bucket):
+        todo = "leave out what is in front of @; keys are taken from the environment" if "@" in bucket else None
+        if scheme == "az" and todo is not None:
+            todo = "leave out the account; it is taken from AZURE_STORAGE_ACCOUNT_NAME or the connection string"
+        raise StorageError(f"not the name of a {kind}", where=where, wanted=wanted, todo=todo)
 
 
 def _parts(path: str, where: str) -> list[str] | None:

@@ -14,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 import pai_train
 from pai_train.errors import Refused
 from pai_train.front.composed import Composed, of_config
+from pai_train.spec.check import as_tree
 from pai_train.spec.config import JobConfig
 from tests.front.conftest import ROOT, Desk
 
@@ -57,7 +58,7 @@ def _defaults(cls: Any) -> dict[str, Any]:
             found[one.name] = one.default
         elif one.default_factory is not dataclasses.MISSING:
             made = one.default_factory()
-            found[one.name] = dataclasses.asdict(made) if dataclasses.is_dataclass(made) else made
+            found[one.name] = as_tree(made) if dataclasses.is_dataclass(made) else made
     return found
 
 
@@ -191,7 +192,7 @@ def test_place_of_a_key() -> None:
     assert composed.place("model.params.hidden[0]") == "override model={params: {hidden: [4]}} model.params.hidden[0]"
     assert composed.place("inputs.train.label") == f"{ROOT}/recipes/iris.yaml:8 inputs.train.label"
     assert composed.place("inputs.train.columns.f2") == f"{ROOT}/recipes/iris.yaml:7 inputs.train.columns.f2"
-    assert composed.place("train.optimizer") == f"{ROOT}/conf/config.yaml:24 train.optimizer"
+    assert composed.place("train.optimizer") == f"{ROOT}/conf/config.yaml:25 train.optimizer"
     assert composed.place("storage.root") == f"{ROOT}/conf/storage/local.yaml:2 storage.root"
     assert composed.place("inputs.train.delimiter") == f"{ROOT}/recipes/iris.yaml:4 inputs.train.delimiter"
 

@@ -137,9 +137,17 @@ ONE_OVERRIDE: dict[str, tuple[str, str, tuple[str, ...]]] = {
         ("got: create table",),
     ),
     "ddl-without-table": ("outputs.done={table: null, oss: x}", "a CREATE TABLE statement needs its table", ()),
-    "secret-unread": ("+storage.password=(SEKRET", "command line +storage.password=…: cannot be read", ()),
-    "secret-list": ("+storage.password=SEKRET,b", "command line +storage.password=…: several values", ()),
-    "secret": ("+storage.secret_key=SEKRET", "command line +storage.secret_key=…: unknown key 'secret_key'", ()),
+    "secret-unread": (
+        "+storage.password=(SEKRET",
+        "command line +storage.password=…: holds a secret in plain text",
+        (),
+    ),
+    "secret-list": ("+storage.password=SEKRET,b", "command line +storage.password=…: holds a secret in plain text", ()),
+    "secret": (
+        "+storage.secret_key=SEKRET",
+        "+storage.secret_key=…: holds a secret in plain text",
+        ("AWS_ACCESS_KEY_ID",),
+    ),
 }
 
 
