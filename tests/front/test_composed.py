@@ -15,7 +15,7 @@ import pai_train
 from pai_train.errors import Refused
 from pai_train.front.composed import Composed, of_config
 from pai_train.spec.check import as_tree
-from pai_train.spec.config import JobConfig
+from pai_train.spec.config import STORAGE_SCHEMES, JobConfig
 from tests.front.conftest import ROOT, Desk
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("recipe", SHIPPED)
 @pytest.mark.parametrize("options", list(itertools.product(*OPTIONS)), ids=" ".join)
 def test_every_recipe_on_every_option(recipe: str, options: tuple[str, ...]) -> None:
-    composed = pai_train.compose(recipe, options)
+    scheme = STORAGE_SCHEMES.get(options[0].partition("=")[2])
+    composed = pai_train.compose(recipe, [*options, *([f"storage.root={scheme}://bucket/folder"] if scheme else [])])
     assert composed.recipe == recipe
     assert composed.recipe_file == str(ROOT / "recipes" / f"{recipe}.yaml")
     assert composed.config.engine.name == options[2].partition("=")[2]
@@ -193,7 +194,7 @@ def test_place_of_a_key() -> None:
     assert composed.place("inputs.train.label") == f"{ROOT}/recipes/iris.yaml:8 inputs.train.label"
     assert composed.place("inputs.train.columns.f2") == f"{ROOT}/recipes/iris.yaml:7 inputs.train.columns.f2"
     assert composed.place("train.optimizer") == f"{ROOT}/conf/config.yaml:25 train.optimizer"
-    assert composed.place("storage.root") == f"{ROOT}/conf/storage/local.yaml:2 storage.root"
+    assert composed.place("storage.root") == f"{ROOT}/conf/storage/local.yaml:3 storage.root"
     assert composed.place("inputs.train.delimiter") == f"{ROOT}/recipes/iris.yaml:4 inputs.train.delimiter"
 
 

@@ -60,7 +60,7 @@ ONE_OVERRIDE: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "storage-option": (
         "storage=locl",
         "command line storage=locl: there is no storage 'locl'",
-        ("wanted: local, memory", "did you mean 'local'?"),
+        ("wanted: azure, gcs, local, memory, oss, s3", "did you mean 'local'?"),
     ),
     "engine-option": ("engine=tf_dta", "there is no engine 'tf_dta'", ("did you mean 'tf_data'?",)),
     "hydra-option": ("hydra/job_logging=nope", "there is no hydra/job_logging 'nope'", ("wanted: default,",)),
@@ -258,7 +258,7 @@ def test_all_faults_of_a_command_at_once(desk: Desk) -> None:
         "+recipe=mine",
         "+gpu=2",
         "gpus=-1",
-        "storage=s3",
+        "storage=s4",
         "engine.lanes=0",
         "train.batch_size=x",
         "a=(b",
@@ -267,7 +267,7 @@ def test_all_faults_of_a_command_at_once(desk: Desk) -> None:
     assert report.startswith("9 faults, nothing was touched:\n"), report
     for text in (
         "command line a=(b: cannot be read",
-        "command line storage=s3: there is no storage 's3'",
+        "command line storage=s4: there is no storage 's4'",
         "recipes/mine.yaml:14 train.epochs: must be at least 1",
         "command line train.batch_size=x: has the wrong type",
         "command line tables.root=1: has the wrong type",

@@ -93,7 +93,7 @@ def test_help(desk: Desk) -> None:
     assert outcome.out.count("python -m pai_train +recipe=") == 5
     assert "  iris     Iris: learn the species from four measurements" in outcome.out
     assert "  mine     Costs $5: my own\n" in outcome.out
-    assert "storage: local, memory\n" in outcome.out
+    assert "storage: azure, gcs, local, memory, oss, s3\n" in outcome.out
     assert "  gpus: 0                      # 0 | N | auto" in outcome.out
     assert "hydra:" not in outcome.out
 
