@@ -283,10 +283,9 @@ def _placed(fault: Fault, origins: Origins, asked: asked_for.Overrides) -> Fault
     if key == "inputs" and not asked.recipe_given:
         todo = f"name a recipe, such as +{recipes.GROUP}=iris; python -m pai_train --help lists them"
         fault = replace(fault, wanted="a recipe, or rows to read", todo=todo)
-    if key == "storage.root" and fault.got is None:
-        fault = replace(
-            fault, wanted="a bucket or a folder in it", todo="add storage.root=oss://bucket/folder, or the like"
-        )
+    if key == "storage.root" and fault.what == "is not set":
+        todo = "add storage.root=oss://bucket/folder, or the like"
+        fault = replace(fault, wanted="a bucket or a folder in it", todo=todo)
     return replace(fault, where=origins.place(key))
 
 
