@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Interrupted
 from pai_train.examine import describe_features, learn_label, open_input, split_of
@@ -32,7 +32,7 @@ from pai_train.training.generations import Run, Runs
 from pai_train.training.totals import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pai_train.job import Job, JobInput
     from pai_train.models.contracts import LabelSpec
@@ -143,7 +143,7 @@ class _Training:
         label = learn_label(item, sources["train"], check)
         columns = describe_features(item, sources["train"], check)
         learner = Learner(
-            lambda: build(job.model, job.params, columns, label),
+            partial(_seeded, job.train.seed, partial(build, job.model, job.params, columns, label)),
             label,
             optimizer=job.train.optimizer,
             learning_rate=job.train.learning_rate,
@@ -259,6 +259,14 @@ class _Training:
     def _check_stop(self, work: str) -> None:
         if self._signals.requested:
             raise Interrupted(f"asked to stop while {work}", todo="the same command goes on")
+
+
+def _seeded(seed: int, make: Callable[[], Any]) -> Any:
+    """Makes a model from the seed alone; the random pauses of stores have drawn from the same source."""
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    return make()
 
 
 def _note_storage(record: Record, job: Job) -> None:
