@@ -124,7 +124,9 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
                 "there is no such table",
                 f"{key}.table",
                 got=str(ref),
-                todo=did_you_mean(ref.name, known) or _no_sample(config, f"{ref.name}.csv"),
+                todo=_staged(config, f"{ref.name}.csv", rooms)
+                or did_you_mean(ref.name, known)
+                or _no_sample(config, f"{ref.name}.csv"),
             )
         ]
     present = {column.name: column for column in (*info.columns, *info.partitions)}
@@ -218,7 +220,7 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
             continue
         path = _sample(config, basename(url), store.is_local, rooms) if len(urls) == 1 and not is_glob(url) else None
         if path is None:
-            faults.append(_missing(key, url, store, config))
+            faults.append(_missing(key, url, store, config, rooms))
         else:
             sample = file_sample(path, store, url)
             present.append(_local(path))
@@ -243,12 +245,13 @@ def _local(path: Path) -> ObjectInfo:
     return _there(open_store(url), url)
 
 
-def _missing(key: str, url: str, store: Store, config: InputConfig) -> Fault:
+def _missing(key: str, url: str, store: Store, config: InputConfig, rooms: Rooms) -> Fault:
     if is_glob(url):
         return Fault("nothing matches the pattern", f"{key}.oss", got=display(url), wanted="at least one object")
     folder = url[: -len(basename(url))].rstrip("/")
     beside = [basename(info.url) for info in store.glob(join(folder, "*"))]
-    hint = did_you_mean(basename(url), beside) or _no_sample(config, basename(url))
+    name = basename(url)
+    hint = _staged(config, name, rooms) or did_you_mean(name, beside) or _no_sample(config, name)
     return Fault("there is no such object", f"{key}.oss", got=display(url), todo=hint)
 
 
@@ -257,6 +260,13 @@ def _sample(config: InputConfig, name: str, local: bool, rooms: Rooms) -> Path |
     if config.sample is None or config.sample != name or not local:
         return None
     return next((folder / name for folder in rooms.samples if (folder / name).is_file()), None)
+
+
+def _staged(config: InputConfig, name: str, rooms: Rooms) -> str | None:
+    """Says how a missing input gets its sample on a store where nothing is put unasked."""
+    if _sample(config, name, local=True, rooms=rooms) is None:
+        return None
+    return f"the same command with mode=stage puts the sample {name} there"
 
 
 def _no_sample(config: InputConfig, name: str) -> str | None:

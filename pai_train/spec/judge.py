@@ -65,7 +65,7 @@ def judge(
         silent = [*broken, *left_out, *(() if complete else (f"storage.{key}" for key in rules.OF_PROVIDERS))]
         asked = (*rules.faults(sound), *stage_faults(sound))
         found += [fault for fault in asked if not any(_touch(str(fault.where), key) for key in silent)]
-    found = [fault for fault in found if not _follows(fault, found)]
+    found = [fault for fault in found if not _follows(fault, [*found, *unset])]
     return job, _with_secrets(found, tree, tree if shown is None else shown)
 
 
