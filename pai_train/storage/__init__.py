@@ -1,24 +1,37 @@
 """BYTES: url to filesystem, ranged reads, atomic publish, exclusive create, one error mapper. Knows no rows."""
 
-from pai_train.storage.errors import AccessRefused, ObjectExists, ObjectMissing, mapped
+from pai_train.storage.contracts import ByteRange, ObjectInfo
+from pai_train.storage.errors import (
+    AccessRefused,
+    BucketMissing,
+    ObjectChanged,
+    ObjectExists,
+    ObjectMissing,
+    StoreUnavailable,
+    mapped,
+)
 from pai_train.storage.options import Access, CacheOptions, Limits, StorageOptions
 from pai_train.storage.publish import FileEntry, Manifest, fetch, publish, read_manifest, withdraw
 from pai_train.storage.registry import Stores, open_store, served_schemes
-from pai_train.storage.store import ObjectInfo, Store
+from pai_train.storage.store import Store
 from pai_train.storage.urls import basename, display, is_glob, is_url, join, resolve
 
 __all__ = [
     "Access",
     "AccessRefused",
+    "BucketMissing",
+    "ByteRange",
     "CacheOptions",
     "FileEntry",
     "Limits",
     "Manifest",
+    "ObjectChanged",
     "ObjectExists",
     "ObjectInfo",
     "ObjectMissing",
     "StorageOptions",
     "Store",
+    "StoreUnavailable",
     "Stores",
     "basename",
     "display",

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import StorageError
 from pai_train.storage import urls
-from pai_train.storage.errors import ObjectMissing, mapped
+from pai_train.storage.contracts import ByteRange
+from pai_train.storage.errors import ObjectChanged, ObjectMissing, mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
     from pathlib import Path
 
     from pai_train.storage.store import Store
 
 MANIFEST_NAME = "MANIFEST.json"
 _FORMAT = 1
-_BLOCK_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def publish(store: Store, folder_url: str, files: Mapping[str, Path], extra: Map
     for name in files:
         _checked(name)
     store.delete(urls.join(folder_url, MANIFEST_NAME))
-    entries = {name: _upload(store, urls.join(folder_url, name), files[name]) for name in sorted(files)}
+    entries = _upload_all(store, folder_url, {name: files[name] for name in sorted(files)})
     content = json.dumps(Manifest(folder_url, entries, extra).to_json(), indent=1, allow_nan=False)
     store.put(urls.join(folder_url, MANIFEST_NAME), content.encode())
     return Manifest.from_json(folder_url, json.loads(content))
@@ -136,30 +137,44 @@ def read_manifest(store: Store, folder_url: str) -> Manifest | None:
 def fetch(store: Store, manifest: Manifest, to: Path) -> None:
     """Downloads a publication into a local folder and verifies every size and SHA-256.
 
+    Of a remote store the parts of several files are on their way at once.
+
     Raises:
         StorageError: A file is missing or is not what the manifest says; the error names it.
     """
-    for name, wanted in manifest.files.items():
-        url, target = urls.join(manifest.url, name), to / name
-        with mapped(str(target)):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            got = _download(store, url, target)
-            if got != wanted:
-                target.unlink()
-        if got != wanted:
-            raise StorageError(
-                "the file is not the one that was published",
-                where=url,
-                got=f"{got.size} bytes, sha256 {got.sha256}",
-                wanted=f"{wanted.size} bytes, sha256 {wanted.sha256}",
-                todo="use an earlier publication, or publish again",
-            )
+    part = store.limits.part_bytes
+    parts = [
+        ByteRange(urls.join(manifest.url, name), start, min(start + part, entry.size), size=entry.size)
+        for name, entry in manifest.files.items()
+        for start in range(0, entry.size, part)
+    ]
+    arriving = store.read_many(parts)
+    try:
+        for name, wanted in manifest.files.items():
+            _save(store, urls.join(manifest.url, name), wanted, arriving, to / name)
+    finally:
+        arriving.close()
 
 
 def withdraw(store: Store, folder_url: str) -> None:
     """Deletes a publication, its manifest first, so that half of it is never taken for the whole."""
     store.delete(urls.join(folder_url, MANIFEST_NAME))
     store.delete_tree(folder_url)
+
+
+def _upload_all(store: Store, folder_url: str, files: Mapping[str, Path]) -> dict[str, FileEntry]:
+    """Uploads files: small ones several at once, others one after another, since each is sent in parts itself."""
+    most = 1 if store.is_local else store.limits.parallel
+    if most == 1:
+        return {name: _upload(store, urls.join(folder_url, name), file) for name, file in files.items()}
+    small = [name for name, file in files.items() if file.is_file() and file.stat().st_size < store.limits.part_bytes]
+    entries: dict[str, FileEntry] = {}
+    with ThreadPoolExecutor(most) as pool:
+        sent = pool.map(lambda name: _upload(store, urls.join(folder_url, name), files[name]), small)
+        entries.update(zip(small, sent, strict=True))
+    for name in files.keys() - small:
+        entries[name] = _upload(store, urls.join(folder_url, name), files[name])
+    return entries
 
 
 def _upload(store: Store, url: str, file: Path) -> FileEntry:
@@ -178,14 +193,48 @@ def _upload(store: Store, url: str, file: Path) -> FileEntry:
     return entry
 
 
-def _download(store: Store, url: str, target: Path) -> FileEntry:
+def _save(store: Store, url: str, wanted: FileEntry, parts: Generator[bytes, None, None], target: Path) -> None:
+    """Writes one file from the parts that come next, and removes it where it is not the one that is wanted."""
     digest, size = hashlib.sha256(), 0
-    with store.open_input(url) as source, target.open("wb") as output:
-        while block := source.read(_BLOCK_BYTES):
-            digest.update(block)
-            output.write(block)
-            size += len(block)
-    return FileEntry(size, digest.hexdigest())
+    try:
+        _check_empty(store, url, wanted)
+        with mapped(str(target)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        with mapped(str(target)), target.open("wb") as output:
+            while size < wanted.size:
+                block = next(parts)
+                digest.update(block)
+                output.write(block)
+                size += len(block)
+    except BaseException as error:
+        target.unlink(missing_ok=True)
+        if isinstance(error, ObjectChanged):
+            raise _other(url, error.fault.got, wanted) from error
+        raise
+    if digest.hexdigest() != wanted.sha256:
+        target.unlink()
+        raise _other(url, f"{size} bytes, sha256 {digest.hexdigest()}", wanted)
+
+
+def _check_empty(store: Store, url: str, wanted: FileEntry) -> None:
+    """Looks for a file of which no byte will be read."""
+    if wanted.size:
+        return
+    info = store.info(url)
+    if info is None:
+        raise ObjectMissing("no such object", where=url, todo="use an earlier publication, or publish again")
+    if info.size:
+        raise _other(url, f"{info.size} bytes", wanted)
+
+
+def _other(url: str, got: str | None, wanted: FileEntry) -> StorageError:
+    return StorageError(
+        "the file is not the one that was published",
+        where=url,
+        got=got,
+        wanted=f"{wanted.size} bytes, sha256 {wanted.sha256}",
+        todo="use an earlier publication, or publish again",
+    )
 
 
 def _checked(name: str) -> str:

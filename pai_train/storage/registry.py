@@ -6,16 +6,20 @@ import threading
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import StorageError, did_you_mean
 from pai_train.storage import urls
+from pai_train.storage.errors import mapped
 from pai_train.storage.options import Access, StorageOptions
 from pai_train.storage.stats import StoreStats
 from pai_train.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pai_train.storage.contracts import Cache
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Provider:
 
     Attributes:
         filesystem: `module:class` of the fsspec filesystem, imported at first use. A remote one is made with an
-            `Access`, `Limits` and `StoreStats`; a local one without arguments.
+            `Access`, `Limits` and `StoreStats`, in which it counts its requests; a local one without arguments.
         is_local: Whether the bytes are on this machine.
         exclusive_create: Whether exactly one of several creators of an object wins; None to find out by trying.
     """
@@ -32,6 +36,11 @@ class Provider:
     filesystem: str
     is_local: bool
     exclusive_create: bool | None
+
+    def load(self) -> Any:
+        """Returns the filesystem's class."""
+        module, _, name = self.filesystem.partition(":")
+        return getattr(import_module(module), name)
 
 
 PROVIDERS = {
@@ -89,26 +98,38 @@ class Stores:
         provider = PROVIDERS[scheme]
         if provider.is_local:
             return _local(scheme)
-        module, _, name = provider.filesystem.partition(":")
         access, limits, stats = self.options.access.get(scheme, Access()), self.options.limits, StoreStats()
-        filesystem = getattr(import_module(module), name)(access, limits, stats)
+
+        def filesystem() -> Any:
+            return provider.load()(access, limits, stats)
+
         return Store(
             scheme,
-            filesystem,
+            filesystem(),
             is_local=False,
             exclusive_create=provider.exclusive_create,
             limits=limits,
             stats=stats,
+            cache=self._cache(),
+            counts_requests=True,
+            reopen=filesystem,
         )
+
+    def _cache(self) -> Cache | None:
+        if self.options.cache is None:
+            return None
+        from pai_train.storage.cache import PartCache
+
+        folder = Path(self.options.cache.folder)
+        with mapped(str(folder)):
+            return PartCache(folder, self.options.cache.max_bytes)
 
 
 @cache
 def _local(scheme: str) -> Store:
     """Opens a store of this machine, once: it has no options, and what is in memory is shared."""
     provider = PROVIDERS[scheme]
-    module, _, name = provider.filesystem.partition(":")
-    filesystem = getattr(import_module(module), name)()
-    return Store(scheme, filesystem, is_local=True, exclusive_create=provider.exclusive_create)
+    return Store(scheme, provider.load()(), is_local=True, exclusive_create=provider.exclusive_create)
 
 
 @cache

@@ -11,10 +11,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError  # type: ignore[import-untyped]
+from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 from fsspec.asyn import _run_coros_in_chunks, sync, sync_wrapper
 from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
+from pai_train.errors import StorageError
 from pai_train.storage.facts import BucketFacts, ServiceFacts
 from pai_train.storage.object_streams import ObjectChangedError, Upload
 from pai_train.storage.objects import KeyedFiles, NoBucketError
@@ -40,22 +41,30 @@ class S3Objects(KeyedFiles, S3FileSystem):  # type: ignore[misc]
     Credentials are those that Amazon's tools find: AWS_ACCESS_KEY_ID and its company, a profile, or a role.
 
     Args:
-        access: `endpoint` (else AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL), `region` (else AWS_REGION, then what the
-            profile or AWS_DEFAULT_REGION says), `profile` and `addressing` are honoured.
+        access: `endpoint` (else AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or the profile's), `region` (else AWS_REGION,
+            then what the profile or AWS_DEFAULT_REGION says), `profile` and `addressing` are honoured.
         limits: How hard the service is worked; parts are at least 5 MiB.
         stats: Where requests are counted.
+        configured: What fsspec adds from settings of its own; must be empty.
 
-    Attributes:
-        exclusive_create: True on Amazon's own service; None on others, where it has to be tried.
+    Raises:
+        StorageError: fsspec has settings of its own for s3, which would go around these.
     """
 
-    def __init__(self, access: Access, limits: Limits, stats: StoreStats) -> None:
+    def __init__(self, access: Access, limits: Limits, stats: StoreStats, **configured: Any) -> None:
+        if configured:
+            raise StorageError(
+                "fsspec's own settings for s3 are not read",
+                where="environment FSSPEC_S3_… or ~/.config/fsspec",
+                got=", ".join(sorted(configured)),
+                wanted="storage.endpoint, storage.region, storage.profile and the AWS_… variables",
+                todo="set these instead, and take the others away for this run",
+            )
         self.access, self.stats = access, stats
         self.limits = replace(limits, part_bytes=max(limits.part_bytes, SMALLEST_PART_BYTES))
         endpoint = access.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         if endpoint and "://" not in endpoint:
             endpoint = f"https://{endpoint}"
-        self.exclusive_create = True if not endpoint or _AMAZON.match(endpoint) else None
         self._hooked: Any = None
         settings: dict[str, Any] = {
             "retries": {"mode": "standard", "total_max_attempts": _ATTEMPTS},
@@ -80,6 +89,16 @@ class S3Objects(KeyedFiles, S3FileSystem):  # type: ignore[misc]
     find = sync_wrapper(KeyedFiles._find)
     exists = sync_wrapper(KeyedFiles._exists)
     isdir = sync_wrapper(KeyedFiles._isdir)
+
+    @property
+    def exclusive_create(self) -> bool | None:
+        """True on Amazon's own service; None on others, where it has to be tried."""
+        try:
+            # A file of profiles may name an endpoint too: only the client knows where requests go.
+            endpoint = sync(self.loop, self.set_session).meta.endpoint_url
+        except (BotoCoreError, ValueError):
+            return None  # the first request says what is wrong with the settings
+        return True if _AMAZON.match(endpoint) else None
 
     async def set_session(self, refresh: bool = False, kwargs: Any = None) -> Any:
         client = await super().set_session(refresh)

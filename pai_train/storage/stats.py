@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from pai_train.storage.forks import renew_after_fork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 @dataclass(frozen=True)
@@ -32,11 +40,22 @@ class StoreCounts:
 
 
 class StoreStats:
-    """Adds up what happens; safe for threads."""
+    """Adds up what happens; safe for threads, and begins at zero in a forked child.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Seconds since some moment.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Begins at zero."""
         self._lock = threading.Lock()
         self._counts: dict[str, float] = {}
+        self._waiting = threading.local()
 
     def add(
         self,
@@ -60,6 +79,19 @@ class StoreStats:
         with self._lock:
             for name, amount in given.items():
                 self._counts[name] = self._counts.get(name, 0) + amount
+
+    @contextmanager
+    def waited(self) -> Iterator[None]:
+        """Counts the time inside as waited for; a wait inside another of the same thread is one wait."""
+        if getattr(self._waiting, "inside", False):
+            yield
+            return
+        self._waiting.inside, begin = True, self._clock()
+        try:
+            yield
+        finally:
+            self._waiting.inside = False
+            self.add(waiting_s=self._clock() - begin)
 
     def counts(self) -> StoreCounts:
         """Returns the totals so far."""

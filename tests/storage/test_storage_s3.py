@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import fsspec.config
 import pytest
+from fsspec.asyn import sync
 
 from pai_train.errors import StorageError, TableError
-from pai_train.storage import AccessRefused, Store, Stores, join
+from pai_train.storage import Access, AccessRefused, StorageOptions, Store, Stores, join
 from pai_train.storage.facts import BucketFacts, ServiceFacts
 from pai_train.tables.iceberg import IcebergTables
 from tests.servers.faults import faulty
@@ -19,6 +21,7 @@ from tests.suites.storage_suite import StorageSuite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.servers.s3_fixture import Moto
     from tests.servers.served import Served
@@ -121,6 +124,22 @@ class TestS3Storage(KeyedSuite):
         assert store.read(url) == b"1"
         assert [info.url for info in store.list(root_url)] == [url]
 
+    def test_a_batch_of_deletions_has_the_old_digest_alone(self, store: Store, root_url: str) -> None:
+        sent: list[dict[str, str]] = []
+
+        def look(request: Any, **_: Any) -> None:
+            sent.append({name.lower(): value for name, value in request.headers.items()})
+
+        for name in ("a", "b"):
+            store.put(join(root_url, name), b"1")
+        client = sync(store.filesystem.loop, store.filesystem.set_session)
+        client.meta.events.register_last("before-send.s3.DeleteObjects", look)
+        store.delete_tree(root_url)
+        assert store.list(root_url) == []
+        assert [("content-md5" in headers, any("checksum" in name for name in headers)) for headers in sent] == [
+            (True, False)
+        ]
+
     def test_a_copy_is_made_by_the_service(self, store: Store, url: str) -> None:
         store.put(url, b"123")
         store.filesystem.cp_file(url, url + " copy")
@@ -129,6 +148,58 @@ class TestS3Storage(KeyedSuite):
 
 def store_list(store: Store) -> Callable[[], object]:
     return lambda: store.list("s3://pai-train/anywhere")
+
+
+def stores_of_profile(folder: Path, monkeypatch: pytest.MonkeyPatch, lines: str, keys: dict[str, str]) -> Stores:
+    """Opens stores as a profile says, and nothing else."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    (folder / "config").write_text(f"[profile lab]\nregion = eu-west-1\n{lines}")
+    (folder / "keys").write_text("[lab]\n" + "".join(f"{name.lower()} = {key}\n" for name, key in keys.items()))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "keys"))
+    return Stores(StorageOptions(access={"s3": Access(profile="lab")}))
+
+
+def keys_of(served: Served) -> dict[str, str]:
+    return {name: served.env[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+
+
+class TestWhereRequestsGo:
+    def test_amazon_is_not_tried(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = stores_of_profile(tmp_path, monkeypatch, "", {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})
+        store = store.open("s3://bucket/key")
+        facts = ServiceFacts("https://s3.eu-west-1.amazonaws.com", "eu-west-1")
+        assert store.filesystem.service_facts("bucket") == facts
+        assert store.creates_exclusively("s3://bucket")
+        assert store.stats.counts().requests == 0
+
+    @pytest.mark.parametrize(
+        "lines", ["endpoint_url = {}\n", "services = s\n[services s]\ns3 =\n  endpoint_url = {}\n"]
+    )
+    def test_the_server_of_a_profile_is_tried(
+        self, rclone_server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str
+    ) -> None:
+        lines = lines.format(rclone_server.endpoint)
+        stores, root = stores_of_profile(tmp_path, monkeypatch, lines, keys_of(rclone_server)), rclone_server.root()
+        assert stores.open(root).creates_exclusively(root) is False
+        with pytest.raises(TableError, match="exactly one creates"):
+            IcebergTables(root, "p", stores)
+        assert stores.open(root).list(root) == []
+
+    def test_a_profile_that_is_not_there(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        stores_of_profile(tmp_path, monkeypatch, "", {})
+        store = Stores(StorageOptions(access={"s3": Access(profile="absent")})).open("s3://bucket/key")
+        for work in (store.read, store.list, store.creates_exclusively):
+            with pytest.raises(AccessRefused, match="no such profile"):
+                work("s3://bucket/key")
+
+    def test_settings_of_fsspec_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": "http://127.0.0.1:9", "secret": "c2VjcmV0"})
+        with pytest.raises(StorageError, match="settings for s3 are not read") as caught:
+            Stores().open("s3://bucket/key")
+        assert caught.value.fault.got == "endpoint_url, secret"
+        assert "c2VjcmV0" not in str(caught.value)
 
 
 class TestRcloneStorage(StorageSuite):

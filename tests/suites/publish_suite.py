@@ -9,6 +9,7 @@ import pytest
 from pai_train.errors import StorageError
 from pai_train.storage import (
     FileEntry,
+    Limits,
     Manifest,
     ObjectInfo,
     ObjectMissing,
@@ -35,7 +36,12 @@ class FaultyStore(Store):
 
     def __init__(self, inner: Store, fail_at: int, late: bool) -> None:
         super().__init__(
-            inner.scheme, inner.filesystem, is_local=inner.is_local, exclusive_create=inner.exclusive_create
+            inner.scheme,
+            inner.filesystem,
+            is_local=inner.is_local,
+            exclusive_create=inner.exclusive_create,
+            limits=Limits(parallel=1),  # one write after another, so that they can be counted
+            retry=inner.retry,
         )
         self.writes = 0
         self._fail_at = fail_at
@@ -86,6 +92,23 @@ class PublishSuite:
         assert {name: (tmp_path / "to" / name).read_bytes() for name in files} == {
             name: file.read_bytes() for name, file in files.items()
         }
+
+    def test_a_publication_in_parts(self, store: Store, root_url: str, tmp_path: Path) -> None:
+        parted = Store(
+            store.scheme,
+            store.filesystem,
+            is_local=store.is_local,
+            exclusive_create=store.exclusive_create,
+            limits=Limits(parallel=3, part_bytes=1000),
+            retry=store.retry,
+        )
+        files = {f"part {size}": tmp_path / str(size) for size in (0, 1, 999, 1000, 1001, 7000, 7001)}
+        for size, path in zip((0, 1, 999, 1000, 1001, 7000, 7001), files.values(), strict=True):
+            path.write_bytes(bytes(number % 251 for number in range(size)))
+        manifest = publish(parted, root_url, files, {})
+        assert list(manifest.files) == sorted(files)
+        fetch(parted, manifest, tmp_path / "to")
+        assert all((tmp_path / "to" / name).read_bytes() == path.read_bytes() for name, path in files.items())
 
     @pytest.mark.parametrize("late", [False, True])
     def test_publish_torn_at_every_write(self, store: Store, root_url: str, tmp_path: Path, late: bool) -> None:

@@ -6,13 +6,26 @@ import gc
 import io
 import sys
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pai_train.errors import StorageError
-from pai_train.storage import ObjectExists, ObjectInfo, ObjectMissing, Store, Stores, join
+from pai_train.storage import (
+    ByteRange,
+    Limits,
+    ObjectChanged,
+    ObjectExists,
+    ObjectInfo,
+    ObjectMissing,
+    Store,
+    Stores,
+    join,
+)
 from tests.suites.publish_suite import PublishSuite
 
 if TYPE_CHECKING:
@@ -157,7 +170,106 @@ class StorageSuite(PublishSuite):
         assert [info.etag for info in store.list(root_url)] == etags[-1:]
         assert [info.etag for info in store.glob(join(root_url, "**", "*.bin"))] == etags[-1:]
 
+    # In parts
+
+    def test_a_read_in_parts_is_the_read_at_once(self, store: Store, url: str) -> None:
+        parted = in_small_parts(store)
+        info = parted.put(url, CONTENT)
+        size = len(CONTENT)
+        for start, end in [
+            (0, None),
+            (1, None),
+            (0, size),
+            (999, 3001),
+            (1, size - 1),
+            (9000, size + 5000),
+            (size, None),
+        ]:
+            assert parted.read(url, start, end) == CONTENT[start:end]
+            assert parted.read(url, start, end, info.etag) == CONTENT[start:end]
+
+    def test_many_ranges_are_read_in_order(self, store: Store, root_url: str) -> None:
+        parted = in_small_parts(store)
+        infos = [parted.put(join(root_url, f"{i}"), CONTENT[: 700 * i]) for i in range(12)]
+        wanted = [ByteRange(info.url, info.size // 3, end, info.etag) for info in infos for end in (None, info.size)]
+        assert list(parted.read_many(wanted)) == [
+            CONTENT[info.size // 3 : info.size] for info in infos for _ in range(2)
+        ]
+        with pytest.raises(ObjectMissing):
+            list(parted.read_many([ByteRange(join(root_url, "absent"))]))
+
+    def test_an_object_of_another_size_is_not_taken(self, store: Store, url: str) -> None:
+        parted = in_small_parts(store)
+        info = parted.put(url, CONTENT)
+        for size in (info.size - 1, info.size + 1):
+            with pytest.raises(ObjectChanged) as caught:
+                list(parted.read_many([ByteRange(url, 0, size, size=size)]))
+            assert caught.value.fault.where == url
+
+    def test_a_stream_in_parts_is_a_file(self, store: Store, url: str) -> None:
+        parted = in_small_parts(store)
+        info = parted.put(url, CONTENT)
+        steps = [((0, 0), 10), ((0, 1), 3000), ((-1500, 2), 900), ((-300, 1), 300), ((99_999, 0), 5), ((5000, 0), 2000)]
+        for known in (None, info):
+            with parted.open_input(url, known) as stream, io.BytesIO(CONTENT) as real:
+                for seek, size in steps:
+                    assert stream.seek(*seek) == real.seek(*seek)
+                    assert stream.read(size) == real.read(size)
+                    assert stream.tell() == real.tell()
+                assert (stream.seek(0), stream.read()) == (0, CONTENT)
+                assert stream.readable()
+                assert stream.seekable()
+
+    def test_an_output_in_parts_appears_whole_or_never(self, store: Store, url: str, root_url: str) -> None:
+        parted = in_small_parts(store)
+        with parted.open_output(url) as stream:
+            for start in range(0, len(CONTENT), 700):
+                assert stream.write(memoryview(CONTENT)[start : start + 700]) == len(CONTENT[start : start + 700])
+                assert store.list(root_url) == []
+            assert stream.tell() == len(CONTENT)
+        assert store.read(url) == CONTENT
+        with pytest.raises(RuntimeError, match="stop"), parted.open_output(url) as stream:
+            stream.write(CONTENT[::-1])
+            write_then_stop(stream)
+        dropped = parted.open_output(url)
+        dropped.write(CONTENT[::-1])
+        del dropped
+        gc.collect()
+        assert store.read(url) == CONTENT
+        assert [info.url for info in store.list(root_url)] == [url]
+
+    def test_one_version_is_read_or_a_change_is_said(self, store: Store, url: str) -> None:
+        parted = in_small_parts(store)
+        info = parted.put(url, CONTENT)
+        stream = parted.open_input(url, info)
+        begin = stream.read(10)
+        store.put(url, CONTENT[::-1])
+        try:
+            assert begin + stream.read() == CONTENT
+        except ObjectChanged as changed:
+            assert changed.fault.where == url  # noqa: PT017 - both are right
+        if not store.is_local:
+            for read in (lambda: parted.read(url, 0, 5000, info.etag), lambda: parted.open_input(url, info).read()):
+                with pytest.raises(ObjectChanged):
+                    read()
+
+    def test_columns_of_a_parquet_file(self, store: Store, url: str) -> None:
+        table = pa.table({"id": range(20_000), "text": [f"row {i}" for i in range(20_000)], "more": [0.5] * 20_000})
+        with store.open_output(url) as output:
+            pq.write_table(table, output, row_group_size=3000)
+        for parted in (store, in_small_parts(store, 10_000)):
+            with parted.open_input(url) as stream, pq.ParquetFile(stream, pre_buffer=True) as file:
+                assert file.read_row_group(5, ["text"]) == table.slice(15_000, 3000).select(["text"])
+                assert file.read() == table
+
     # Exclusive create
+
+    def test_the_store_knows_whether_it_creates_exclusively(self, store: Store, root_url: str) -> None:
+        unsure = Store(
+            store.scheme, store.filesystem, is_local=store.is_local, exclusive_create=None, retry=store.retry
+        )
+        assert unsure.creates_exclusively(root_url) is store.creates_exclusively(root_url) is True
+        assert store.list(root_url) == []
 
     def test_create_refuses_what_exists(self, store: Store, url: str, root_url: str) -> None:
         store.create(url, b"first")
@@ -238,6 +350,13 @@ class StorageSuite(PublishSuite):
             ("absent", []),
             ("a", []),
             ("[9].csv", []),
+            ("1*", ["1.csv", "10.csv"]),
+            ("1*.csv", ["1.csv", "10.csv"]),
+            ("a*", []),
+            ("a/*", ["a/3.csv"]),
+            ("a*/3.csv", ["a/3.csv"]),
+            ("a/*/*", ["a/c/3.csv"]),
+            ("**/*.csv", ["1.csv", "10.csv", "2.csv", "a/3.csv", "a/c/3.csv", "b/3.csv"]),
         ],
     )
     def test_glob(self, store: Store, root_url: str, pattern: str, expected: list[str]) -> None:
@@ -262,7 +381,7 @@ class StorageSuite(PublishSuite):
         url = join(root_url, "fold er#%", name)
         decoy = join(root_url, "fold er#%", "aXb.csv")
         store.put(decoy, b"decoy")
-        store.create(url, b"123")
+        (store.create if store.creates_exclusively(root_url) else store.put)(url, b"123")
         with store.open_output(url) as stream:
             stream.write(b"1234")
         assert store.read(url) == b"1234"
@@ -293,6 +412,35 @@ class StorageSuite(PublishSuite):
         with pytest.raises(ObjectMissing):
             store.read(join(url, "below"))
 
+    def test_a_missing_bucket(self, store: Store, root_url: str) -> None:
+        absent = f"{root_url.partition('://')[0]}://{'/' * (store.scheme == 'file')}no-such-bucket-{uuid.uuid4().hex}/x"
+        for read in (store.read, store.open_input):
+            with pytest.raises(ObjectMissing) as caught:
+                read(absent)
+            assert caught.value.fault.where == absent
+        assert store.info(absent) is None
+
+    def test_what_is_asked_costs_no_more_requests_than_it_must(self, store: Store, root_url: str) -> None:
+        urls = [join(root_url, f"folder/{i:02}") for i in range(20)]
+        for url in urls:
+            store.put(url, b"12345")
+        works = [
+            (1, lambda: store.info(urls[0])),
+            (1, lambda: store.read(urls[0])),
+            (1, lambda: store.read(urls[0], 1, 3)),
+            (2, lambda: store.open_input(urls[0]).read()),
+            (1, lambda: store.list(root_url)),
+            (1, lambda: store.glob(join(root_url, "folder/0*"))),
+            (1, lambda: store.glob(join(root_url, "*/0*"))),
+            (2, lambda: store.put(urls[0], b"12345")),
+            (2, lambda: store.delete_tree(join(root_url, "folder"))),
+        ]
+        for most, work in works:
+            before = store.stats.counts().requests
+            work()
+            assert store.stats.counts().requests - before <= most
+        assert store.list(root_url) == []
+
     def test_reading_makes_no_folder(self, store: Store, url: str, root_url: str) -> None:
         with pytest.raises(ObjectMissing):
             store.open_input(url)
@@ -315,6 +463,19 @@ class StorageSuite(PublishSuite):
             with pytest.raises(StorageError) as caught:
                 store.read(url)
             assert caught.value.fault.where == url
+
+
+def in_small_parts(store: Store, part_bytes: int = 1000) -> Store:
+    """Returns the same store, which reads and writes in small parts."""
+    return Store(
+        store.scheme,
+        store.filesystem,
+        is_local=store.is_local,
+        exclusive_create=store.exclusive_create,
+        limits=Limits(parallel=4, part_bytes=part_bytes),
+        stats=store.stats,
+        retry=store.retry,
+    )
 
 
 def write_then_stop(stream: Any) -> None:
