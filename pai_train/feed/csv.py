@@ -19,6 +19,7 @@ from pai_train.errors import DataError, Fault, PaiTrainError, did_you_mean
 from pai_train.feed import fields, lines
 from pai_train.feed.header import BYTE_ORDER_MARK, file_columns
 from pai_train.spec.contracts import Chunk, Snapshot
+from pai_train.storage.errors import ObjectChanged
 from pai_train.storage.urls import display
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class CsvSource:
         """Reads the lines that start in a chunk, of the first chunk of a file without byte order mark and header."""
         index, lo, hi = self._cuts.bounds(chunk.id)
         info = self._objects[index]
-        if self._store.is_local or index not in self._seen:
+        if self._store.is_local:
             self._check_unchanged(info)
         # The byte before the chunk tells whether its first byte starts a line.
         first = max(lo - 1, 0)
@@ -270,7 +271,8 @@ class CsvSource:
     def _count(self, index: int) -> list[int]:
         """Counts the rows of each chunk of one object."""
         info = self._objects[index]
-        self._check_unchanged(info)
+        if self._store.is_local:
+            self._check_unchanged(info)
         data = self._read(info, 0, info.size)
         if not self._store.is_local:
             self._kept[info.url] = data
@@ -286,7 +288,11 @@ class CsvSource:
         kept = self._kept.get(info.url)
         if kept is not None:
             return kept[start:end]
-        data = self._store.read(info.url, start, end)
+        try:
+            # A remote store reads this version or none, at no further request.
+            data = self._store.read(info.url, start, end, etag=info.etag)
+        except ObjectChanged:
+            raise _changed(info, "another version") from None
         if len(data) != end - start:
             raise _changed(info, f"{start + len(data)} bytes")
         return data

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
+
+from pai_train.redact import redact
 
 _SECRET = re.compile(
     r"signature|authorization|accountkey|sharedaccess|access.?key|secret|credential|token|bearer|passw|\bsig=|header|"
     r"x-amz-|x-oss-|x-ms-|x-goog-|string.?to.?sign",
     re.IGNORECASE,
 )
-_SECRET_NAME = re.compile(r"SECRET|TOKEN|KEY|PASSW|SAS|CONNECTION_STRING|CREDENTIAL", re.IGNORECASE)
 _QUERY = re.compile(r"\?[^\s'\"<>)]*")
 _USER = re.compile(r"(\w://)[^/@\s]+@")
 _LONGEST = 200
@@ -18,10 +18,7 @@ _LONGEST = 200
 
 def safe_text(error: BaseException) -> str:
     """Returns the first words of an exception without what may be secret: queries, headers, signatures, keys."""
-    text = " ".join(str(error).split())
-    for name, value in os.environ.items():
-        if len(value) >= 8 and _SECRET_NAME.search(name):
-            text = text.replace(value, "…")
+    text = redact(" ".join(str(error).split()))
     text = _QUERY.sub("", _USER.sub(r"\1", text))
     secret = _SECRET.search(text)
     if secret is not None:
