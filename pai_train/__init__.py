@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pai_train.experiment.record import Record
+    from pai_train.findings import Report
     from pai_train.front.composed import Composed, compose
     from pai_train.spec.config import JobConfig
+    from pai_train.stage import Staged
 
 __all__ = ["__version__", "compose", "run"]
 
 __version__ = "0.1.0"
 
 
-def run(job: Composed | JobConfig) -> Record:
-    """Runs what `compose` gave, or a configuration made in Python, and returns the run's record.
+def run(job: Composed | JobConfig) -> Record | Report | Staged:
+    """Runs what `compose` gave, or a configuration made in Python.
+
+    Returns:
+        The record of a training; of `mode=check` what was found, of `mode=stage` what was staged.
 
     Raises:
         Refused: The configuration has faults.

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,32 +19,48 @@ from pai_train.front import recipes
 from pai_train.inputs import Rooms
 from pai_train.job import Job, JobInput, JobOutput
 from pai_train.launch.native import native_stderr
+from pai_train.needs import fit_together
 from pai_train.places import overlaps, place_faults
 from pai_train.spec.address import parse_table
 from pai_train.spec.config import STORAGE_SCHEMES
+from pai_train.spec.oss_address import addresses
 from pai_train.spec.tokens import is_name
 from pai_train.storage import Access, CacheOptions, Limits, StorageOptions, Stores, resolve
 from pai_train.training.signals import StopSignals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pai_train.experiment.record import Record
+    from pai_train.findings import Report
     from pai_train.front.composed import Composed
     from pai_train.spec.config import JobConfig
+    from pai_train.stage import Staged
+    from pai_train.tables.contracts import Tables
     from pai_train.training.devices import Devices
 
 logger = logging.getLogger(__name__)
 
+_CHECK_DEADLINE_S = 20.0
+"""A check says soon that a store does not answer, however long a run would be patient."""
 
-def run(composed: Composed) -> Record:
-    """Resolves and runs a configuration, and returns the run's record.
+
+def run(composed: Composed) -> Record | Report | Staged:
+    """Resolves and runs a configuration in its mode.
+
+    Returns:
+        The record of a training, what a check found, or what was staged.
 
     Raises:
         Refused: Something was wrong before anything was written.
         PaiTrainError: What ended the run.
     """
     with StopSignals() as signals:
+        mode = composed.config.mode
+        if mode == "check":
+            return _check(composed, signals)
+        if mode == "stage":
+            return _stage(composed, signals)
         job = resolve_job(composed)
         from pai_train.train import train
 
@@ -60,12 +77,9 @@ def resolve_job(composed: Composed) -> Job:
     """
     # What its kernels log as warnings comes to the user as an error of ours, with its place.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    config = composed.config
-    stores = Stores(_storage_options(config))
-    try:
+    with _placing(composed):
+        config, stores = _opened(composed)
         found_inputs, found_outputs, checkpoints = _look(config, composed, stores)
-    except Refused as refused:
-        raise Refused([_placed(composed, fault) for fault in refused.faults]) from None
     return Job(
         recipe=composed.recipe,
         recipe_file=composed.recipe_file,
@@ -88,11 +102,55 @@ def resolve_job(composed: Composed) -> Job:
     )
 
 
+def _check(composed: Composed, signals: StopSignals) -> Report:
+    from pai_train.check import check
+    from pai_train.needs import Needs
+
+    with _placing(composed):
+        config, stores = _opened(composed, impatient=True)
+
+    def begun() -> bool:
+        return _begun(config, composed, stores)
+
+    needs = Needs(config, stores, lambda: _rooms(config, composed, stores), begun, composed.run_dir)
+    return check(needs.plan(composed.recipe), lambda: signals.requested)
+
+
+def _stage(composed: Composed, signals: StopSignals) -> Staged:
+    from pai_train.stage import stage
+    from pai_train.staging import Planner
+
+    with _placing(composed):
+        config, stores = _opened(composed)
+        planner = Planner(config, stores, lambda: _tables(config, stores), _samples(composed))
+        plan = planner.plan()
+        if planner.faults:
+            raise Refused(planner.faults)
+    return stage(plan, lambda: signals.requested)
+
+
+@contextmanager
+def _placing(composed: Composed) -> Iterator[None]:
+    """Says of each fault which file or override set the key that it is about."""
+    try:
+        yield
+    except Refused as refused:
+        raise Refused([_placed(composed, fault) for fault in refused.faults]) from None
+
+
+def _opened(composed: Composed, *, impatient: bool = False) -> tuple[JobConfig, Stores]:
+    """Returns the configuration with ordinary URLs, and the stores that they lie on."""
+    config, roles = addresses(composed.config)
+    options = _storage_options(config, roles)
+    if impatient:
+        deadline_s = min(options.limits.deadline_s, _CHECK_DEADLINE_S)
+        options = replace(options, limits=replace(options.limits, deadline_s=deadline_s))
+    return config, Stores(options)
+
+
 def _look(
     config: JobConfig, composed: Composed, stores: Stores
 ) -> tuple[dict[str, JobInput], dict[str, JobOutput], str]:
-    from pai_train.training.generations import Runs
-
     places = place_faults(config, stores)
     faults = [*places, *(replace(fault, where=_model_key(fault)) for fault in _model_faults(config))]
     if any(fault.where != "checkpointDir" for fault in places):
@@ -100,9 +158,8 @@ def _look(
     checkpoints, begun = "", False
     if not places:
         checkpoints = resolve(config.storage.root, config.checkpointDir)
-        runs = Runs(stores.open(checkpoints), checkpoints)
         try:
-            begun = config.train.resume == "auto" and runs.unfinished(composed.config_hash) is not None
+            begun = _begun(config, composed, stores)
         except PaiTrainError as error:
             faults.append(replace(error.fault, where="checkpointDir"))
     try:
@@ -117,7 +174,7 @@ def _look(
             found_inputs[name] = item
     found_outputs: dict[str, JobOutput] = {}
     if "train" in found_inputs:
-        faults += _fit_together(found_inputs)
+        faults += fit_together(found_inputs)
         made = outputs.made_by(found_inputs["train"])
         for name, wanted in config.outputs.items():
             if made is None or wanted.input not in found_inputs:
@@ -131,32 +188,6 @@ def _look(
     if faults:
         raise Refused(faults)
     return found_inputs, found_outputs, checkpoints
-
-
-def _fit_together(found: Mapping[str, JobInput]) -> list[Fault]:
-    """Checks that what the model learns from `train` is there in the other inputs."""
-    train = found["train"]
-    faults = []
-    if train.label is None:
-        faults.append(
-            Fault("the training input needs a label", "inputs.train.label", todo="name the column to predict")
-        )
-    features = {name: train.columns[name] for name in train.features}
-    label = {} if train.label is None else {train.label.column: train.columns[train.label.column]}
-    for name, other in found.items():
-        # Rows that are only predicted need no label.
-        wanted = features | label if name == "test" else features
-        faults += [
-            Fault(
-                f"input {name!r} does not have what the model takes",
-                f"inputs.{name}.columns.{column}",
-                got=str(other.columns.get(column, "no such column")),
-                wanted=f"{column} {kind}",
-            )
-            for column, kind in wanted.items()
-            if other.columns.get(column) != kind
-        ]
-    return faults
 
 
 def _model_faults(config: JobConfig) -> list[Fault]:
@@ -176,20 +207,37 @@ def _model_key(fault: Fault) -> str:
 
 
 def _rooms(config: JobConfig, composed: Composed, stores: Stores) -> Rooms:
-    from pai_train.tables.iceberg import IcebergTables
-
-    beside = [Path(composed.recipe_file).parent / "data"] if composed.recipe_file else []
     return Rooms(
         root=config.storage.root,
-        tables=IcebergTables(config.tables.root, config.tables.project, stores),
+        tables=_tables(config, stores),
         project=config.tables.project,
         tables_local=stores.open(resolve(config.tables.root, ".")).is_local,
-        samples=[*beside, recipes.folder("recipes") / "data"],
+        samples=_samples(composed),
         stores=stores,
     )
 
 
-def _storage_options(config: JobConfig) -> StorageOptions:
+def _tables(config: JobConfig, stores: Stores) -> Tables:
+    from pai_train.tables.iceberg import IcebergTables
+
+    return IcebergTables(config.tables.root, config.tables.project, stores)
+
+
+def _samples(composed: Composed) -> list[Path]:
+    beside = [Path(composed.recipe_file).parent / "data"] if composed.recipe_file else []
+    return [*beside, recipes.folder("recipes") / "data"]
+
+
+def _begun(config: JobConfig, composed: Composed, stores: Stores) -> bool:
+    """Tells whether an unfinished run of this configuration will be gone on with."""
+    from pai_train.training.generations import Runs
+
+    checkpoints = resolve(config.storage.root, config.checkpointDir)
+    runs = Runs(stores.open(checkpoints), checkpoints)
+    return config.train.resume == "auto" and runs.unfinished(composed.config_hash) is not None
+
+
+def _storage_options(config: JobConfig, roles: Mapping[str, str]) -> StorageOptions:
     """Returns how stores are reached; the endpoint and its company belong to the provider that `storage` names."""
     storage = config.storage
     access = Access(
@@ -209,7 +257,11 @@ def _storage_options(config: JobConfig) -> StorageOptions:
     if storage.cache.dir is not None:
         cache = CacheOptions(os.path.abspath(os.path.expanduser(storage.cache.dir)), int(storage.cache.max_gb * 2**30))
     scheme = STORAGE_SCHEMES.get(storage.name)
-    return StorageOptions(access={} if scheme is None else {scheme: access}, limits=limits, cache=cache)
+    reached = {} if scheme is None else {scheme: access}
+    if roles:
+        # Roles that addresses name are roles of OSS, whatever store is the chosen one.
+        reached["oss"] = replace(reached.get("oss", Access()), roles=roles)
+    return StorageOptions(access=reached, limits=limits, cache=cache)
 
 
 def _devices(config: JobConfig, composed: Composed) -> Devices:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from glob import escape
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from pai_train.errors import TableError
+from pai_train.fill import Fill
 from pai_train.job import Sample
 from pai_train.spec.table import Column, Ddl
 from pai_train.storage import ObjectExists, Store, display, open_store, resolve
@@ -33,14 +33,9 @@ def table_sample(path: Path, tables: Tables, ref: TableRef, columns: Sequence[Co
         store = open_store(url)
         types = {field.name: field.type for field in arrow_schema(columns)}
         source = CsvSource(store.glob(escape(url)), types, store=store, header=False)
-        tables.ensure(ref, Ddl(ref.name, tuple(columns), comment=f"sample {path.name}"))
+        ddl = Ddl(ref.name, tuple(columns), comment=f"sample {path.name}")
         try:
-            session = tables.write(ref, "fail", token=f"sample-{uuid4()}")
-            part = session.part(0, 0)
-            for chunk in source.chunks():
-                for batch in source.read(chunk, list(types)):
-                    part.write(batch)
-            session.commit([part.finish()])
+            Fill(source, 1, tables, ref, ddl, "fail").run(lambda _: None, lambda: None)
         except TableError:
             if not _filled(tables, ref):
                 raise

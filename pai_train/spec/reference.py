@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import sys
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from typing_extensions import Doc
 
-from pai_train.spec.check import as_written, in_words
+from pai_train.spec.check import as_written, in_words, keys
 from pai_train.spec.config import JobConfig
 
 if TYPE_CHECKING:
@@ -32,21 +32,20 @@ def reference() -> str:
 
 def _sections(cls: type, prefix: str) -> Iterator[str]:
     """Yields the section of a dataclass, then those of the dataclasses in its fields."""
-    hints = get_type_hints(cls, include_extras=True)
     title = f"`{prefix}`" if prefix else "The top of a recipe"
     yield f"## {title}\n\n{cls.__doc__}\n\n| key | accepts | default | meaning |\n|---|---|---|---|"
     nested: list[tuple[type, str]] = []
-    for field in dataclasses.fields(cls):
-        inner = _dataclass_in(hints[field.name])
+    for field, (key, hint) in zip(dataclasses.fields(cls), keys(cls).items(), strict=True):
+        inner = _dataclass_in(hint)
         if inner is not None:
-            repeated = any(get_origin(branch) is dict for branch in _branches(hints[field.name]))
-            nested.append((inner, f"{prefix}.{field.name}{'.<name>' if repeated else ''}".lstrip(".")))
-        meaning = _doc(hints[field.name]) or str(inner.__doc__)
-        cells = (f"`{field.name}`", _accepts(hints[field.name], inner), _default(field, prefix), meaning)
+            repeated = any(get_origin(branch) is dict for branch in _branches(hint))
+            nested.append((inner, f"{prefix}.{key}{'.<name>' if repeated else ''}".lstrip(".")))
+        meaning = _doc(hint) or str(inner.__doc__)
+        cells = (f"`{key}`", _accepts(hint, inner), _default(field, prefix), meaning)
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
     yield ""
-    for inner, key in nested:
-        yield from _sections(inner, key)
+    for inner, below in nested:
+        yield from _sections(inner, below)
 
 
 def _accepts(hint: Any, inner: type | None) -> str:
