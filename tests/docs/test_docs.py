@@ -155,7 +155,10 @@ def test_a_page_does_what_it_says(name, desk, stores):
                 if "compare" in block.marks:
                     assert pattern(block.shown).search(text), f"{place}: printed was\n{text}"
         elif block.language == "python":
-            code, text = run([sys.executable, "-c", block.text], desk)
+            text = block.text
+            for shown, real in names.items():
+                text = text.replace(shown, real)
+            code, text = run([sys.executable, "-c", text], desk, env)
             assert code == block.code, f"{place}: exit {code}\n{text}"
 
 
