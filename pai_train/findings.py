@@ -66,7 +66,7 @@ class CheckFailed(Refused):
         self.report = report
 
     def __str__(self) -> str:
-        return f"{self.report}; nothing was changed"
+        return "nothing was changed"
 
 
 def failed(place: str, check: str, fault: Fault, *, todo: str | None = None, fatal: bool = False) -> Finding:

@@ -251,6 +251,8 @@ def _missing(key: str, url: str, store: Store, config: InputConfig, rooms: Rooms
     folder = url[: -len(basename(url))].rstrip("/")
     beside = [basename(info.url) for info in store.glob(join(folder, "*"))]
     name = basename(url)
+    if store.glob(join(url, "*")):
+        return Fault("is a folder, not an object", f"{key}.oss", got=display(url), todo=f"name its files: {name}/*.csv")
     hint = _staged(config, name, rooms) or did_you_mean(name, beside) or _no_sample(config, name)
     return Fault("there is no such object", f"{key}.oss", got=display(url), todo=hint)
 

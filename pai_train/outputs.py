@@ -189,7 +189,8 @@ class _Output:
             return []
         if self.config.write == "fail":
             held = store.list(url)
-            return [Fault("the folder holds objects", f"{self.key}.write", got=display(url))] if held else []
+            todo = "name another folder, or say write=append or write=overwrite"
+            return [Fault("the folder holds objects", f"{self.key}.write", got=display(url), todo=todo)] if held else []
         foreign = [] if store.info(join(url, "MANIFEST.json")) else store.glob(join(url, "part-*"))
         return [
             Fault(

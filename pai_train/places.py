@@ -7,14 +7,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pai_train.errors import Fault, PaiTrainError
-from pai_train.storage import display, resolve
+from pai_train.storage import display, is_glob, join, matches, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pai_train.job import JobInput, JobOutput
     from pai_train.spec.config import JobConfig
     from pai_train.storage import Stores
+
+
+_ELSEWHERE = "name another folder, or a narrower pattern"
 
 
 def place_faults(config: JobConfig, stores: Stores) -> list[Fault]:
@@ -35,10 +38,10 @@ def _folder(key: str, root: str, name: str, stores: Stores) -> list[Fault]:
         store = stores.open(url)
         if store.info(url) is not None:
             return [Fault("is an object, not a folder", key, got=display(url), todo="name a folder")]
+        if key != "storage.root" and not store.creates_exclusively(url):
+            return [Fault("the store has no exclusive create", key, got=url, wanted="a store that has it")]
     except PaiTrainError as error:
         return [replace(error.fault, where=key)]
-    if key != "storage.root" and not store.creates_exclusively(url):
-        return [Fault("the store has no exclusive create", key, got=url, wanted="a store that has it")]
     if not url.startswith("file://"):
         return []
     path = url.removeprefix("file://")
@@ -48,6 +51,15 @@ def _folder(key: str, root: str, name: str, stores: Stores) -> list[Fault]:
         return []
     wanted = f"{path} to be a folder that this process may write into"
     return [Fault("cannot be made or written", key, got=display(url), wanted=wanted)]
+
+
+def _read_back(config: JobConfig, output: JobOutput, written: str) -> Iterator[str]:
+    """Names the inputs whose pattern would find what an output writes: the next run would read it."""
+    for name, rows in config.inputs.items():
+        patterns = [rows.oss] if isinstance(rows.oss, str) else list(rows.oss or [])
+        urls = [resolve(config.storage.root, pattern) for pattern in patterns]
+        if any(is_glob(url) and matches(url, join(output.url or "", written)) for url in urls):
+            yield name
 
 
 def overlaps(config: JobConfig, inputs: Mapping[str, JobInput], outputs: Mapping[str, JobOutput]) -> list[Fault]:
@@ -75,6 +87,12 @@ def overlaps(config: JobConfig, inputs: Mapping[str, JobInput], outputs: Mapping
             ]
             if output.url == root:
                 faults.append(Fault("the output is storage.root itself", key, got=output.address, todo="name a folder"))
+            faults += [
+                Fault(
+                    f"the input {other!r} would read what the output writes", key, got=output.address, todo=_ELSEWHERE
+                )
+                for other in _read_back(config, output, f"part-00000.{config.outputs[name].format}")
+            ]
         faults += [
             Fault(f"the output would replace the input {other!r}", key, got=output.address, todo="name another table")
             for other, item in inputs.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -14,12 +15,15 @@ from typing import TYPE_CHECKING
 from pai_train.errors import PaiTrainError, StorageError
 from pai_train.findings import Finding, failed
 from pai_train.storage import AccessRefused, ObjectExists, ObjectMissing, Store, display, foreign, join
+from pai_train.storage.errors import mapped
 from pai_train.storage.facts import BucketFacts, ServiceFacts, TellsFacts, service_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pai_train.findings import State
+
+logger = logging.getLogger(__name__)
 
 SKEW_WARNS_S = 5 * 60
 SKEW_FAILS_S = 15 * 60
@@ -181,11 +185,15 @@ class _Trial:
         return False
 
     def clean(self) -> None:
-        if self._may_be_there:
-            self._store.delete(self.url)
-        if self._store.scheme == "file":
-            # Folders are objects of their own there.
-            self._store.delete_tree(self._folder)
+        try:
+            if self._may_be_there:
+                self._store.delete(self.url)
+            if self._store.scheme == "file":
+                # Folders are objects of their own there.
+                self._store.delete_tree(self._folder)
+        except StorageError as error:
+            # What else was found is worth telling all the same.
+            logger.warning("%s may be left, delete it by hand: %s", display(self.url), error.fault.what)
 
     def _remedy(self, check: str) -> str | None:
         action = _ACTIONS.get(self._store.scheme, {}).get(_NEEDS.get(check, check))
@@ -225,7 +233,13 @@ def service(store: Store, url: str, now: Callable[[], datetime] | None = None) -
     filesystem, bucket = store.filesystem, url.partition("://")[2]
     if not isinstance(filesystem, TellsFacts):
         return
-    facts = filesystem.service_facts(bucket)
+    try:
+        # Sends nothing, and yet reads the settings that lead there.
+        with mapped(url):
+            facts = filesystem.service_facts(bucket)
+    except PaiTrainError as error:
+        yield failed(url, "address", error.fault, fatal=True)
+        return
     if facts.endpoint is not None:
         yield _clock(url, facts.endpoint, now or _now)
     try:

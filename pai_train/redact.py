@@ -48,6 +48,11 @@ _QUERY_NAMES = (
     r"|x-amz-(?:signature|credential|security-token)|x-goog-(?:signature|credential)|awsaccesskeyid"
     r"|x-oss-(?:signature|credential|security-token)|ossaccesskeyid|security-token|sig|signature"
 )
+# In front of these a query has begun for sure: `key=value` is how we speak of overrides.
+_SHORT_QUERY_NAMES = (
+    r"key|ak|sk|token|password|passwd|pwd|secret|accesskey(?:id|secret)?|secret_?(?:access_?)?key|accountkey"
+    r"|securitytoken|sessiontoken|apikey|api_key|access_?token|auth_?token|client_?secret"
+)
 # What it is in words, a text that it cannot do without, and its pattern: `keep` stays, what follows it is masked.
 _SHAPES = [
     (words, part, re.compile(pattern, re.DOTALL))
@@ -66,6 +71,7 @@ _SHAPES = [
             r"(?P<keep>://)(?!\d+[/\s])[^/\s:@?#\"'<>\[]{0,256}:(?!\d+/)[^\s@\"'<>]{1,256}(?=@)",
         ),
         ("a key in a query", "=", rf"(?P<keep>(?:^|[?&;])(?i:{_QUERY_NAMES})=){_VALUE}"),
+        ("a key in a query", "=", rf"(?P<keep>[?&;](?i:{_SHORT_QUERY_NAMES})=){_VALUE}"),
         ("a key in an address", "=", rf"(?P<keep>(?:[\x01\x02]|\\x0[12])(?:id|key|token)=){_OPEN}[^\x01\x02\\/\s]+"),
         (
             "a key in an address",

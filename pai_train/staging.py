@@ -205,6 +205,7 @@ class Planner:
         from pai_train.feed.csv import CsvSource
         from pai_train.feed.csv import look as look_at_csv
         from pai_train.tables.arrow import arrow_type
+        from pai_train.tables.partitions import one_partition
 
         tables = self._open_tables()
         info = tables.describe(ref)
@@ -220,6 +221,11 @@ class Planner:
         if wrong and self._config.stage.ddl is None:
             got, wanted = (", ".join(f"{one.name} {one.type}" for one in some) for some in (wrong, held.values()))
             self.faults.append(Fault(f"the table {ref} has no such columns", key, got, wanted))
+            return []
+        try:
+            one_partition(ref, info.partitions if info is not None else ddl.partitions if ddl is not None else ())
+        except PaiTrainError as error:
+            self.faults.append(_at(error.fault, key))
             return []
         store = found[0].store
         if any(one.store is not store for one in found):

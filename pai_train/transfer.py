@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Fault, StorageError
-from pai_train.storage import ObjectExists, ObjectInfo, Store, display
+from pai_train.storage import ObjectExists, ObjectInfo, Store, display, foreign
 from pai_train.storage.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -165,6 +165,11 @@ class Copy:
         except ObjectExists:
             if self.store.read(self.url) != data:
                 raise
+        except StorageError as error:
+            # A bucket with versions cannot tell who was first, which is not asked of larger files either.
+            if error.__cause__ is None or foreign.read(error.__cause__).kind is not foreign.Kind.VERSIONED:
+                raise
+            self.store.put(self.url, data)
         return digest
 
     def _send_blocks(self, report: Callable[[int], None], stop: Callable[[], None]) -> Digest:

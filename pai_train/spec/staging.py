@@ -48,6 +48,15 @@ def stage_faults(config: JobConfig) -> Iterator[Fault]:
             parse_table(stage.to, config.tables.project)
         except TableError as error:
             yield replace(error.fault, where="stage.to")
+    if stage.ddl is None and not stage.to.lower().startswith(_SCHEME) and target_table(config) is None:
+        for key, is_set in (
+            ("write", stage.write != "fail"),
+            ("header", stage.header),
+            ("delimiter", stage.delimiter != ","),
+        ):
+            if is_set:
+                todo = f"stage.to=odps://{config.tables.project}/tables/{stage.to} for a table, else leave it out"
+                yield Fault("is for a table, and stage.to names a place for files", where=f"stage.{key}", todo=todo)
     if len(character(stage.delimiter)) != 1 or character(stage.delimiter) in '"\r\n':
         wanted = "one character, no quote and no line end; \\t and \\x01 stand for tab and control characters"
         yield Fault("not a delimiter", where="stage.delimiter", got=repr(stage.delimiter), wanted=wanted)

@@ -14,7 +14,7 @@ from pai_train.storage.options import Access, CacheOptions, Limits, StorageOptio
 from pai_train.storage.publish import FileEntry, Manifest, fetch, publish, read_manifest, withdraw
 from pai_train.storage.registry import Stores, open_store, served_schemes
 from pai_train.storage.store import Store
-from pai_train.storage.urls import basename, display, is_glob, is_url, join, resolve
+from pai_train.storage.urls import basename, display, is_glob, is_url, join, matches, resolve
 
 __all__ = [
     "Access",
@@ -40,6 +40,7 @@ __all__ = [
     "is_url",
     "join",
     "mapped",
+    "matches",
     "open_store",
     "publish",
     "read_manifest",

@@ -33,7 +33,7 @@ from pai_train.storage.azure_client import (
 )
 from pai_train.storage.facts import BucketFacts, ServiceFacts
 from pai_train.storage.object_streams import ObjectChangedError, Upload
-from pai_train.storage.objects import KeyedFiles, NoBucketError
+from pai_train.storage.objects import KeyedFiles, NoBucketError, refuse_configured
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -57,14 +57,16 @@ class AzureObjects(KeyedFiles, AzureBlobFileSystem):  # type: ignore[misc]
             path. It goes before the one of a connection string.
         limits: How hard the service is worked.
         stats: Where requests are counted.
+        configured: What fsspec adds from settings of its own; must be empty.
 
     Raises:
-        StorageError: No account is named, or the connection string cannot be read.
+        StorageError: No account is named, the connection string cannot be read, or fsspec has settings of its own.
     """
 
     protocol = ("az", "abfs", "abfss")
 
-    def __init__(self, access: Access, limits: Limits, stats: StoreStats) -> None:
+    def __init__(self, access: Access, limits: Limits, stats: StoreStats, **configured: Any) -> None:
+        refuse_configured("abfs", configured, "storage.endpoint and the AZURE_STORAGE_… variables")
         # Not adlfs's own: it keeps each instance until the process ends, and secrets as attributes.
         AsyncFileSystem.__init__(self, use_listings_cache=False)
         self.access, self.limits, self.stats = access, limits, stats
@@ -216,6 +218,7 @@ class _AzureUpload:
     """
 
     in_order = False
+    most_parts: int | None = 50_000
 
     def __init__(self, blob: Any, path: str, exclusive: bool) -> None:
         self._blob = blob

@@ -99,8 +99,8 @@ _MESSAGES: dict[Kind, tuple[type[StorageError], str, str]] = {
     ),
     Kind.CERTIFICATE: (
         StorageError,
-        "the store's certificate cannot be verified",
-        "check storage.endpoint, and the certificates of this machine",
+        "the store's certificate cannot be verified, or the endpoint does not speak TLS",
+        "check storage.endpoint, http:// for one without TLS, and the certificates of this machine",
     ),
     Kind.NAME: (StorageError, "not a name that the store takes", "check the URL, and storage.endpoint"),
     Kind.UPLOAD_GONE: (

@@ -5,7 +5,9 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -70,13 +72,15 @@ def service_time(endpoint: str, timeout_s: float) -> datetime | None:
             text = answer.headers.get("Date")
     except urllib.error.HTTPError as error:
         text = error.headers.get("Date")
-    except OSError:
+    except (OSError, HTTPException, ValueError):  # no answer, none of HTTP, or no address
         return None
     return None if text is None else _parsed(text)
 
 
 def _parsed(text: str) -> datetime | None:
     try:
-        return parsedate_to_datetime(text)
+        told = parsedate_to_datetime(text)
     except ValueError:
         return None
+    # Services tell it in UTC, whether they say so or not.
+    return told if told.tzinfo is not None else told.replace(tzinfo=UTC)

@@ -43,10 +43,6 @@ class Kind(Enum):
     OTHER = auto()
 
 
-TRANSIENT = {Kind.THROTTLED, Kind.CUT_SHORT, Kind.TIMEOUT, Kind.UNREACHABLE, Kind.UNAVAILABLE}
-"""What may be over when the same is tried again."""
-
-
 @dataclass(frozen=True)
 class Reading:
     """What an exception says.
@@ -207,6 +203,7 @@ _KIND_OF_OS_CLASS = [
 ]
 # Where nothing but words tells one case from another.
 _WORDS = [
+    (re.compile(r"invalid signing region|signing region", re.I), Kind.REGION),
     (re.compile(r"must be addressed using the specified endpoint|region '\S+' is wrong", re.I), Kind.REGION),
     (re.compile(r"date header (is )?too old|time.{0,20}skew", re.I), Kind.SKEW),
     (re.compile(r"certificate[ _]verify[ _]failed", re.I), Kind.CERTIFICATE),

@@ -21,7 +21,7 @@ from pai_train.storage.facts import BucketFacts, ServiceFacts
 from pai_train.storage.gcs_errors import ServiceError, answered, is_transient
 from pai_train.storage.gcs_upload import ATTEMPTS, CHUNK_BYTES, GcsUpload
 from pai_train.storage.object_streams import ObjectChangedError, Upload
-from pai_train.storage.objects import KeyedFiles, NoBucketError
+from pai_train.storage.objects import KeyedFiles, NoBucketError, refuse_configured
 
 # Asked for at import: else gcsfs asks for the kind of each bucket over gRPC, also at an emulator, for minutes.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
@@ -52,12 +52,15 @@ class GcsObjects(KeyedFiles, GCSFileSystem):  # type: ignore[misc]
         access: `endpoint` is honoured.
         limits: How hard the service is worked.
         stats: Where requests are counted.
+        configured: What fsspec adds from settings of its own; must be empty.
 
     Raises:
         AccessRefused: There are no credentials.
+        StorageError: fsspec has settings of its own for gs, which would go around these.
     """
 
-    def __init__(self, access: Access, limits: Limits, stats: StoreStats) -> None:
+    def __init__(self, access: Access, limits: Limits, stats: StoreStats, **configured: Any) -> None:
+        refuse_configured("gcs", configured, "storage.endpoint and GOOGLE_APPLICATION_CREDENTIALS")
         self.access, self.stats = access, stats
         chunks = max(1, limits.part_bytes // CHUNK_BYTES)
         self.limits = replace(limits, part_bytes=chunks * CHUNK_BYTES)

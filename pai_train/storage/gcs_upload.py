@@ -29,6 +29,7 @@ class GcsUpload:
     """A single request where one part is all, else a resumable upload."""
 
     in_order = True
+    most_parts: int | None = None
 
     def __init__(self, filesystem: GcsObjects, bucket: str, key: str, exclusive: bool) -> None:
         self._filesystem = filesystem
@@ -90,6 +91,7 @@ class GcsUpload:
         end, tries = self._sent + len(part), 0
         while self._sent < end:
             rest = part[len(part) - (end - self._sent) :]
+            before = tries
             span = f"bytes {self._sent}-{end - 1}/{total}"
             try:
                 # Not PUT: the HTTP client would repeat that by itself, and some servers would store it twice.
@@ -104,7 +106,11 @@ class GcsUpload:
                 await asyncio.sleep(0.2 * tries)
                 # What is sent twice is not stored twice only where the service is asked how far it got.
                 answer = await self._filesystem._request("PUT", session, headers={"Content-Range": "bytes */*"})
-            self._sent = self._arrived(answer, end)
+            arrived = self._arrived(answer, end)
+            tries += int(arrived <= self._sent and tries == before)
+            if arrived < end - len(part) or tries == ATTEMPTS:
+                raise ConnectionError(errno.ECONNABORTED, "the service keeps none of what is sent", self._key)
+            self._sent = arrived
 
     def _arrived(self, answer: tuple[int, Any, Any, bytes], end: int) -> int:
         """Returns how many bytes of the object the service has."""

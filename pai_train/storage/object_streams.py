@@ -30,6 +30,7 @@ class Upload(Protocol):
     """One object on its way to the store; nothing is visible before `finish`."""
 
     in_order: bool
+    most_parts: int | None  # that the service takes; None where it does not count them
 
     async def send(self, part: bytes) -> None:
         """Stores the next part; where the upload is not `in_order`, while others are still under way."""
@@ -48,8 +49,15 @@ class Parts:
         self._upload = upload
         self._parallel = 1 if upload.in_order else parallel
         self._sending: list[asyncio.Task[None]] = []
+        self._begun = 0
+
+    def length(self, least: int) -> int:
+        """Returns how long the next part is to be: twice as long whenever another tenth of the parts is used up."""
+        most = self._upload.most_parts
+        return least if most is None else least << (10 * self._begun // most)
 
     async def send(self, part: bytes) -> None:
+        self._begun += 1
         while len(self._sending) >= self._parallel:
             await self._sending.pop(0)
         self._sending.append(asyncio.create_task(self._upload.send(part)))
@@ -97,9 +105,10 @@ class WholeOutput(io.BufferedIOBase):
         view = memoryview(data).cast("B")
         for start in range(0, len(view), self._part_bytes):
             self._buffer += view[start : start + self._part_bytes]
-            if len(self._buffer) > self._part_bytes:
-                part = bytes(self._buffer[: self._part_bytes])
-                del self._buffer[: self._part_bytes]
+            length = self._parts.length(self._part_bytes)
+            if len(self._buffer) > length:
+                part = bytes(self._buffer[:length])
+                del self._buffer[:length]
                 self._run(self._parts.send, part)
         self._position += len(view)
         return len(view)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.asyn import AsyncFileSystem, sync_wrapper
 
+from pai_train.errors import StorageError
 from pai_train.storage.object_streams import Parts, SteadyInput, Upload, WholeOutput
 from pai_train.storage.stats import StoreStats
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from pai_train.storage.options import Access, Limits
 
@@ -220,7 +221,7 @@ class KeyedFiles(AsyncFileSystem):  # type: ignore[misc]
         # Of a create, which is small or in memory, one request decides who was first.
         part = source.read(-1 if exclusive else self.limits.part_bytes)
         try:
-            while following := source.read(self.limits.part_bytes):
+            while following := source.read(parts.length(self.limits.part_bytes)):
                 await parts.send(part)
                 part = following
             etag = await parts.finish(part)
@@ -240,6 +241,27 @@ class KeyedFiles(AsyncFileSystem):  # type: ignore[misc]
         if mode == "xb" and self.exists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         return WholeOutput(self.loop, self._upload(bucket, key, mode == "xb"), self.limits)
+
+
+def refuse_configured(protocol: str, configured: Mapping[str, Any], wanted: str) -> None:
+    """Refuses what fsspec adds from settings of its own: it would go around ours.
+
+    Args:
+        protocol: The name that fsspec's settings give the filesystem.
+        configured: What was added.
+        wanted: Where it is to be set instead.
+
+    Raises:
+        StorageError: Something was added.
+    """
+    if configured:
+        raise StorageError(
+            f"fsspec's own settings for {protocol} are not read",
+            where=f"environment FSSPEC_{protocol.upper()}_… or ~/.config/fsspec",
+            got=", ".join(sorted(configured)),
+            wanted=wanted,
+            todo="set these instead, and take the others away for this run",
+        )
 
 
 def _folder(name: str) -> dict[str, Any]:

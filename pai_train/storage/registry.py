@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pai_train.errors import StorageError, did_you_mean
 from pai_train.storage import urls
 from pai_train.storage.errors import mapped
+from pai_train.storage.forks import renew_after_fork
 from pai_train.storage.options import Access, StorageOptions
 from pai_train.storage.stats import StoreStats
 from pai_train.storage.store import Store
@@ -68,6 +69,11 @@ class Stores:
     def __init__(self, options: StorageOptions | None = None) -> None:
         self.options = options or StorageOptions()
         self._opened: dict[str, Store] = {}
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Makes the lock anew; the stores look after themselves."""
         self._lock = threading.Lock()
 
     def open(self, url: str) -> Store:

@@ -15,10 +15,9 @@ from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[impor
 from fsspec.asyn import _run_coros_in_chunks, sync, sync_wrapper
 from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
-from pai_train.errors import StorageError
 from pai_train.storage.facts import BucketFacts, ServiceFacts
 from pai_train.storage.object_streams import ObjectChangedError, Upload
-from pai_train.storage.objects import KeyedFiles, NoBucketError
+from pai_train.storage.objects import KeyedFiles, NoBucketError, refuse_configured
 from pai_train.storage.s3_upload import SMALLEST_PART_BYTES, S3Upload
 
 if TYPE_CHECKING:
@@ -52,14 +51,8 @@ class S3Objects(KeyedFiles, S3FileSystem):  # type: ignore[misc]
     """
 
     def __init__(self, access: Access, limits: Limits, stats: StoreStats, **configured: Any) -> None:
-        if configured:
-            raise StorageError(
-                "fsspec's own settings for s3 are not read",
-                where="environment FSSPEC_S3_… or ~/.config/fsspec",
-                got=", ".join(sorted(configured)),
-                wanted="storage.endpoint, storage.region, storage.profile and the AWS_… variables",
-                todo="set these instead, and take the others away for this run",
-            )
+        wanted = "storage.endpoint, storage.region, storage.profile and the AWS_… variables"
+        refuse_configured("s3", configured, wanted)
         self.access, self.stats = access, stats
         self.limits = replace(limits, part_bytes=max(limits.part_bytes, SMALLEST_PART_BYTES))
         endpoint = access.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

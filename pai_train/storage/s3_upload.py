@@ -21,6 +21,7 @@ class S3Upload:
     """A single request where one part is all, else a multipart upload with its parts in any order."""
 
     in_order = False
+    most_parts: int | None = 10_000
 
     def __init__(self, filesystem: S3Objects, bucket: str, key: str, exclusive: bool) -> None:
         self._filesystem = filesystem
@@ -97,5 +98,8 @@ class S3Upload:
         """Returns the etag of the object when it is made of these parts."""
         digests = b"".join(digest for _, (_, digest) in sorted(self._parts.items()))
         wanted = f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(self._parts)}"
-        info = await self._filesystem._head(self._object["Bucket"], self._object["Key"])
+        try:
+            info = await self._filesystem._head(self._object["Bucket"], self._object["Key"])
+        except FileNotFoundError:
+            return None
         return wanted if (info["etag"], info["size"]) == (wanted, self._size) else None

@@ -139,7 +139,11 @@ class Store:
         return [literal] if literal else []
 
     def info(self, url: str) -> ObjectInfo | None:
-        """Returns what is known of an object; None when there is none, or only a folder."""
+        """Returns what is known of an object; None when there is none, or only a folder.
+
+        Raises:
+            BucketMissing: There is not even the bucket.
+        """
         path = self.path(url)
 
         def ask() -> Mapping[str, Any]:
@@ -148,6 +152,8 @@ class Store:
 
         try:
             raw = self._do(url, ask)
+        except BucketMissing:
+            raise
         except ObjectMissing:
             return None
         return ObjectInfo(url, int(raw["size"]), str(raw["etag"])) if raw["type"] == "file" else None

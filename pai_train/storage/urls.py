@@ -31,6 +31,14 @@ def is_glob(name: str) -> bool:
     return _MAGIC.search(name) is not None
 
 
+def matches(pattern: str, url: str) -> bool:
+    """Returns whether a URL is one that a pattern, a URL with `*`, `?`, `[…]` or `**`, would find."""
+    from fsspec.utils import glob_translate
+
+    (scheme, path), (other, name) = split(pattern), split(url)
+    return scheme == other and re.compile(glob_translate(path)).match(name) is not None
+
+
 def split(url: str) -> tuple[str, str]:
     """Returns the scheme, in lower case and its one spelling, and the path of a full URL.
 

@@ -268,3 +268,16 @@ def test_a_gzip_file_is_called_one(here):
 
     put(here, "csvtest.csv", gzip.compress(b"north,1,2.0,card,1\n" * 9))
     assert "compressed by gzip" in refused("+recipe=csvtest")
+
+
+@pytest.mark.parametrize("pattern", ["*.csv", "**/*.csv"])
+def test_an_output_that_an_input_would_read_is_refused(pattern, here):
+    put(here, "shop/a.csv", b"north,1,2.0,card,1\n" * 9)
+    found = refused(f"+recipe=csvtest inputs.train.oss=shop/{pattern} outputs.more.oss=shop")
+    assert "the input 'train' would read what the output writes" in found
+    assert "outputs.more.oss" in found
+
+
+def test_a_folder_is_called_one(here):
+    put(here, "shop/a.csv", b"north,1,2.0,card,1\n" * 9)
+    assert "name its files: shop/*.csv" in refused("+recipe=csvtest inputs.train.oss=shop")

@@ -52,6 +52,8 @@ OVERRIDES = {
     "group": (f"+secret={PLANTED}", "command line +secret=…"),
     "userinfo": (f"storage.root=s3://me:{PLANTED}@bucket/x", "command line storage.root=…"),
     "userinfo-slash": (f"checkpointDir=s3://me:a/b+{PLANTED}@bucket/x", "command line checkpointDir=…"),
+    "camel-query": (f"storage.root=oss://b/x/?AccessKeySecret={PLANTED}", "storage.root=…"),
+    "short-query": (f"storage.root=oss://b/x/?key={PLANTED}", "storage.root=…"),
     "query": (f"inputs.train.oss=oss://b?access_key_id=me&access_key_secret={PLANTED}&host=h", "inputs.train.oss=…"),
     "signature": (f"inputs.train.oss=https://h/k?X-Amz-Signature={PLANTED}", "command line inputs.train.oss=…"),
     "sas": (f"outputs={{a: {{oss: 'az://c/x?sv=2020&sig={PLANTED}%3D'}}}}", "command line outputs=… outputs.a.oss"),

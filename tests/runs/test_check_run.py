@@ -65,7 +65,8 @@ def test_all_that_fails_is_told_with_what_to_do(here, capsys):
     assert "4 fields" in data[1]
     assert section(out, "outputs.o ")["put"][0] == "ok"
     assert section(out, "outputs.o")["data"][0] == "-"
-    assert "2 failed, 1 not tried; nothing was changed" in err
+    assert err == "nothing was changed\n"
+    assert "2 failed, 1 not tried" in out
     assert tree(here) == before
 
 
@@ -176,6 +177,15 @@ def test_what_a_bucket_tells(scheme, facts, told, states):
     found = list(service(_Telling(facts.endpoint, facts, told, scheme), f"{scheme}://b"))
     assert {one.check: one.state for one in found} == {"bucket": "ok", **states}
     assert all(one.todo for one in found if one.state == "fail")
+
+
+def test_settings_that_lead_to_no_service():
+    class Lost(_Telling):
+        def service_facts(self, bucket):
+            raise OSError("no such profile")
+
+    (finding,) = service(Lost(None), "oss://b")
+    assert (finding.check, finding.state, finding.fatal) == ("address", "fail", True)
 
 
 class _Telling:

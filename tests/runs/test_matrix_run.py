@@ -93,3 +93,17 @@ def test_a_store_without_exclusive_create_is_refused_for_checkpoints_and_tables(
     assert "tables.root" in refused.text
     assert "no exclusive create" in refused.text
     assert not list(jobs.cwd.iterdir())
+
+
+@pytest.mark.parametrize("served", REMOTE, indirect=True)
+@pytest.mark.parametrize("recipe", ["iris", "csvtest"])
+def test_a_missing_bucket_is_one_fault(recipe, served, jobs):
+    if served.name == "gcs":
+        pytest.skip("the emulator makes missing buckets when something is written")
+    root = f"{served.scheme}://no-such-bucket/folder"
+    refused = jobs.run(f"+recipe={recipe}", *served.overrides, f"storage.root={root}", env=served.env)
+    assert refused.code == 2, refused
+    assert "1 fault, nothing was touched" in refused.text
+    assert "storage.root" in refused.text
+    assert "no such bucket" in refused.text
+    assert "probe" not in refused.text

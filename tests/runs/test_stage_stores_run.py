@@ -82,3 +82,12 @@ def test_through_failures_everything_arrives(served, here, monkeypatch):
     for info in store.list(root):
         assert store.read(info.url) == (here / "src" / info.url.rsplit("/", 1)[1]).read_bytes()
     assert len(store.list(root)) == 21
+
+
+def test_a_bucket_with_versions(oss_server, oss_door, here, monkeypatch):
+    oss_server.enter(monkeypatch)
+    bucket = oss_door.bucket(versioning="Enabled")
+    put(here, {"src/small": "1\n", "src/large": b"\0" * (5 * 2**20)})
+    words = command(oss_server, f"oss://{bucket}")
+    assert staged(*words, "stage.from=src", "stage.to=up").files == 2
+    oss_door.versioning(bucket, None)

@@ -139,3 +139,20 @@ def test_a_table_write_that_was_killed_leaves_one_copy(here):
     assert fill(tables).run(lambda _: None, lambda: None) == 2
     assert len([name for name in tree(here) if name.endswith(".parquet")]) == 1
     assert fill(tables).look(lambda: None) is True
+
+
+def test_a_partitioned_table_needs_its_partition_named(here):
+    put(here, {"a.csv": "1,x\n"})
+    ddl = "create table p(a BIGINT, b STRING) partitioned by (dt STRING)"
+    found = refused("stage.from=a.csv", "stage.to=odps://pai_train/tables/p", f"stage.ddl={ddl}")
+    assert "a write goes to one whole partition" in str(found)
+    assert set(tree(here)) == {"a.csv"}
+
+
+def test_what_only_tables_have_is_refused_for_files(here):
+    put(here, {"a.csv": "1,x\n"})
+    found = refused("stage.from=a.csv", "stage.to=k", "stage.write=append", "stage.header=true")
+    for key in ("stage.write", "stage.header"):
+        assert f"{key}=" in str(found)
+    assert "stage.to=odps://pai_train/tables/k" in str(found)
+    assert set(tree(here)) == {"a.csv"}

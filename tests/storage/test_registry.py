@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import fsspec.config
 import pytest
 
 from pai_train.errors import StorageError
@@ -29,6 +30,15 @@ def test_stores_of_this_machine_are_opened_once() -> None:
             assert store.scheme == scheme
             assert (store.is_local, store.exclusive_create) == (True, provider.exclusive_create)
             assert open_store(f"{scheme}:///y") is store is Stores().open(f"{scheme}:///z")
+
+
+@pytest.mark.parametrize(("scheme", "protocol"), [("gs", "gcs"), ("az", "abfs"), ("s3", "s3")])
+def test_settings_of_fsspec_are_refused(scheme: str, protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fsspec.config.conf, protocol, {"token": "c2VjcmV0"})
+    with pytest.raises(StorageError, match=f"settings for {protocol} are not read") as caught:
+        Stores().open(f"{scheme}://bucket/key")
+    assert caught.value.fault.got == "token"
+    assert "c2VjcmV0" not in str(caught.value)
 
 
 def test_a_remote_store_is_opened_with_the_options_of_its_scheme(

@@ -7,7 +7,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import fsspec.config
 import pytest
 from fsspec.asyn import sync
 
@@ -193,13 +192,6 @@ class TestWhereRequestsGo:
         for work in (store.read, store.list, store.creates_exclusively):
             with pytest.raises(AccessRefused, match="no such profile"):
                 work("s3://bucket/key")
-
-    def test_settings_of_fsspec_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": "http://127.0.0.1:9", "secret": "c2VjcmV0"})
-        with pytest.raises(StorageError, match="settings for s3 are not read") as caught:
-            Stores().open("s3://bucket/key")
-        assert caught.value.fault.got == "endpoint_url, secret"
-        assert "c2VjcmV0" not in str(caught.value)
 
 
 class TestRcloneStorage(StorageSuite):

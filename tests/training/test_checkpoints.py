@@ -418,10 +418,10 @@ def test_refused_access_is_not_taken_for_damage(store, url, tmp_path):
         save(checkpoints, 1, 2)
     refusing = Failing(store, 10**9)
 
-    def refuse(url: str):
+    def refuse(parts):
         raise AccessRefused("no", where=url)
 
-    refusing.open_input = refuse  # type: ignore[attr-defined]
+    refusing.read_many = refuse  # type: ignore[attr-defined]
     with Checkpoints(refusing, url, keep_last=2) as checkpoints, pytest.raises(AccessRefused):
         checkpoints.restore(tmp_path / "to")
 
