@@ -169,8 +169,10 @@ def _overrides(options: Namespace) -> list[str]:
 
 def _run(options: Namespace) -> int:
     from pai_train.front.composed import compose
+    from pai_train.training.signals import interrupting
 
-    composed = compose(None, _overrides(options), word="command line")
+    with interrupting():
+        composed = compose(None, _overrides(options), word="command line")
     for name in composed.recipe.split("+") if composed.recipe is not None else ():
         for path in recipes.hidden(name):
             sys.stderr.write(f"recipe {name}: {composed.recipe_file} hides {path}\n")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pai_train import inputs, outputs
-from pai_train.errors import DeviceError, Fault, Interrupted, PaiTrainError, Refused
+from pai_train.errors import DeviceError, Fault, PaiTrainError, Refused
 from pai_train.experiment.reproduce import reproduce_line
 from pai_train.front import recipes
 from pai_train.inputs import Rooms
@@ -26,7 +26,7 @@ from pai_train.spec.config import STORAGE_SCHEMES
 from pai_train.spec.oss_address import addresses
 from pai_train.spec.tokens import is_name
 from pai_train.storage import Access, CacheOptions, Limits, StorageOptions, Stores, resolve
-from pai_train.training.signals import StopSignals
+from pai_train.training.signals import StopSignals, interrupting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,18 +55,17 @@ def run(composed: Composed) -> Record | Report | Staged:
         Refused: Something was wrong before anything was written.
         PaiTrainError: What ended the run.
     """
-    with StopSignals() as signals:
-        mode = composed.config.mode
-        if mode == "check":
-            return _check(composed, signals)
-        if mode == "stage":
-            return _stage(composed, signals)
-        job = resolve_job(composed)
-        from pai_train.train import train
+    mode = composed.config.mode
+    if mode == "train":
+        # Looking at what there is may wait for a store: it is broken off at once.
+        with interrupting():
+            job = resolve_job(composed)
+            from pai_train.train import train
 
-        if signals.requested:
-            raise Interrupted("asked to stop before anything was written", todo="the same command starts anew")
-        return train(job, signals)
+        with StopSignals() as signals:
+            return train(job, signals)
+    with StopSignals() as signals:
+        return _check(composed, signals) if mode == "check" else _stage(composed, signals)
 
 
 def resolve_job(composed: Composed) -> Job:

@@ -40,7 +40,7 @@ def tries_exclusive(store: Store, create: Create, folder_url: str) -> bool:
         with suppress(ObjectExists):  # repeated after a lost answer it finds itself
             create(probe, b"1")
         is_refused = _is_refused(create, probe)
-    except StorageError:
+    except BaseException:
         with suppress(StorageError):  # the first error says more
             store.delete(probe)
         raise

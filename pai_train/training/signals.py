@@ -70,6 +70,10 @@ class StopSignals:
         self.signal = signal.Signals(number)
 
 
+class _Stopped(BaseException):
+    """A signal's way through code that takes errors for findings."""
+
+
 @contextmanager
 def interrupting(numbers: Sequence[signal.Signals] = STOPPING) -> Iterator[None]:
     """Raises Interrupted in the main thread at the first stop signal, while nothing is written that could be saved.
@@ -84,7 +88,7 @@ def interrupting(numbers: Sequence[signal.Signals] = STOPPING) -> Iterator[None]
     def stop(number: int, frame: FrameType | None) -> None:
         for one in previous:
             signal.signal(one, signal.SIG_IGN)
-        raise Interrupted("interrupted before anything was written", todo="the same command starts anew")
+        raise _Stopped
 
     previous = {number: signal.getsignal(number) for number in numbers}
     # What is ignored on purpose, as SIGHUP under nohup, stays ignored.
@@ -93,6 +97,8 @@ def interrupting(numbers: Sequence[signal.Signals] = STOPPING) -> Iterator[None]
         for number in previous:
             signal.signal(number, stop)
         yield
+    except _Stopped:
+        raise Interrupted("interrupted before anything was written", todo="the same command starts anew") from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
