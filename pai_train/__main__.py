@@ -132,16 +132,25 @@ def _show(arguments: list[str], options: Namespace) -> int:
 
     from pai_train.front import shown
 
+    overrides = _overrides(options)
     faults = _exchanged(options)
-    if options.cfg or options.info or options.overrides:
-        faults += shown.secret_faults(_overrides(options), "command line")
+    if options.info or (options.overrides and not options.cfg):
+        faults += shown.secret_faults(overrides, "command line")
     if faults:
         raise Refused(faults)
+
+    def look(text: str) -> None:
+        # Composing once more, to know where a key comes from, costs as much again: only where there is cause.
+        if options.cfg and (shown.may_hold_a_secret("\n".join([text, *overrides])) or sys.exc_info()[0] is not None):
+            found = shown.secret_faults(overrides, "command line")
+            if found:
+                raise Refused(found)
+
     recipes.install()
     app = hydra_main(config_path=str(recipes.folder("conf")), config_name="config", version_base="1.3")(_no_job)
     given, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:
-        with shown.redacted_output():
+        with shown.redacted_output(look):
             app()
     except SystemExit as finished:
         return EXIT_REFUSED if finished.code else EXIT_DONE

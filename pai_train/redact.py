@@ -10,7 +10,7 @@ import sys
 import threading
 import traceback
 import warnings
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote, quote_plus
 
@@ -54,50 +54,53 @@ _SHORT_QUERY_NAMES = (
     r"|securitytoken|sessiontoken|apikey|api_key|access_?token|auth_?token|client_?secret"
 )
 # What it is in words, a text that it cannot do without, and its pattern: `keep` stays, what follows it is masked.
-_SHAPES = [
-    (words, part, re.compile(pattern, re.DOTALL))
-    for words, part, pattern in (
-        (
-            "a private key",
-            "-----BEGIN",
-            r"(?P<keep>)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-        ),
-        ("a private key", '"private_key"', rf"(?P<keep>\"private_key\"\s*:\s*\"){_OPEN}[^\"]+"),
-        ("an Azure key", "=", rf"(?P<keep>(?i:AccountKey|SharedAccessKey)=){_VALUE}"),
-        ("an Azure signature", "=", rf"(?P<keep>(?i:SharedAccessSignature)=){_OPEN}[^\s;\"']+"),
-        (
-            "a key in front of @",
-            "@",
-            r"(?P<keep>://)(?!\d+[/\s])[^/\s:@?#\"'<>\[]{0,256}:(?!\d+/)[^\s@\"'<>]{1,256}(?=@)",
-        ),
-        ("a key in a query", "=", rf"(?P<keep>(?:^|[?&;])(?i:{_QUERY_NAMES})=){_VALUE}"),
-        ("a key in a query", "=", rf"(?P<keep>[?&;](?i:{_SHORT_QUERY_NAMES})=){_VALUE}"),
-        ("a key in an address", "=", rf"(?P<keep>(?:[\x01\x02]|\\x0[12])(?:id|key|token)=){_OPEN}[^\x01\x02\\/\s]+"),
-        (
-            "a key in an address",
-            "/##/",
-            rf"(?P<keep>/##/(?:id|key|token)=|/#/(?:id|key|token)=(?=[^\s/]+/##/)){_OPEN}[^\s/]+",
-        ),
-        ("an AWS access key id", "IA", r"(?P<keep>)A(?:KIA|SIA)(?<![A-Za-z0-9]....)[A-Z0-9]{16}(?![A-Za-z0-9])"),
-        (
-            "an Alibaba Cloud access key id",
-            "LTAI",
-            r"(?P<keep>)LTAI(?<![A-Za-z0-9]....)[A-Za-z0-9]{12,30}(?![A-Za-z0-9])",
-        ),
-        (
-            "an Alibaba Cloud access key id",
-            "STS.",
-            r"(?P<keep>)STS\.(?<![A-Za-z0-9]....)[A-Za-z0-9]{20,40}(?![A-Za-z0-9])",
-        ),
-        ("a signed token", "eyJ", r"(?P<keep>)eyJ(?<![\w-]...)[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*"),
-        ("a bearer token", "earer ", r"(?P<keep>[Bb]earer )(?=\S*\d)[\w.~+/=-]{20,}"),
-        ("a service's token", "gh", r"(?P<keep>)gh[pousr]_(?<!\w....)[A-Za-z0-9]{36,}"),
-        ("a service's token", "AIza", r"(?P<keep>)AIza(?<![\w-]....)[\w-]{35}(?![\w-])"),
-    )
-]
+_SHAPES = (
+    (
+        "a private key",
+        "-----BEGIN",
+        r"(?P<keep>)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+    ),
+    ("a private key", '"private_key"', rf"(?P<keep>\"private_key\"\s*:\s*\"){_OPEN}[^\"]+"),
+    ("an Azure key", "=", rf"(?P<keep>(?i:AccountKey|SharedAccessKey)=){_VALUE}"),
+    ("an Azure signature", "=", rf"(?P<keep>(?i:SharedAccessSignature)=){_OPEN}[^\s;\"']+"),
+    (
+        "a key in front of @",
+        "@",
+        r"(?P<keep>://)(?!\d+[/\s])[^/\s:@?#\"'<>\[]{0,256}:(?!\d+/)[^\s@\"'<>]{1,256}(?=@)",
+    ),
+    ("a key in a query", "=", rf"(?P<keep>(?:^|[?&;])(?i:{_QUERY_NAMES})=){_VALUE}"),
+    ("a key in a query", "=", rf"(?P<keep>[?&;](?i:{_SHORT_QUERY_NAMES})=){_VALUE}"),
+    ("a key in an address", "=", rf"(?P<keep>(?:[\x01\x02]|\\x0[12])(?:id|key|token)=){_OPEN}[^\x01\x02\\/\s]+"),
+    (
+        "a key in an address",
+        "/##/",
+        rf"(?P<keep>/##/(?:id|key|token)=|/#/(?:id|key|token)=(?=[^\s/]+/##/)){_OPEN}[^\s/]+",
+    ),
+    ("an AWS access key id", "IA", r"(?P<keep>)A(?:KIA|SIA)(?<![A-Za-z0-9]....)[A-Z0-9]{16}(?![A-Za-z0-9])"),
+    (
+        "an Alibaba Cloud access key id",
+        "LTAI",
+        r"(?P<keep>)LTAI(?<![A-Za-z0-9]....)[A-Za-z0-9]{12,30}(?![A-Za-z0-9])",
+    ),
+    (
+        "an Alibaba Cloud access key id",
+        "STS.",
+        r"(?P<keep>)STS\.(?<![A-Za-z0-9]....)[A-Za-z0-9]{20,40}(?![A-Za-z0-9])",
+    ),
+    ("a signed token", "eyJ", r"(?P<keep>)eyJ(?<![\w-]...)[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*"),
+    ("a bearer token", "earer ", r"(?P<keep>[Bb]earer )(?=\S*\d)[\w.~+/=-]{20,}"),
+    ("a service's token", "gh", r"(?P<keep>)gh[pousr]_(?<!\w....)[A-Za-z0-9]{36,}"),
+    ("a service's token", "AIza", r"(?P<keep>)AIza(?<![\w-]....)[\w-]{35}(?![\w-])"),
+)
 _INSIDE = re.compile(r"(?i:AccountKey|SharedAccessKey|SharedAccessSignature|sig)=([^;&\s]+)")
 
 _hidden: set[str] = set()
+
+
+@cache
+def _shape(pattern: str) -> re.Pattern[str]:
+    """Compiles what most commands never need."""
+    return re.compile(pattern, re.DOTALL)
 
 
 def hide(value: str | None) -> None:
@@ -125,7 +128,7 @@ def _redacted(text: str, pattern: re.Pattern[str] | None) -> str:
         text = pattern.sub(MASK, text)
     for _, part, shape in _SHAPES:
         if part in text:
-            text = shape.sub(rf"\g<keep>{MASK}", text)
+            text = _shape(shape).sub(rf"\g<keep>{MASK}", text)
     return text
 
 
@@ -140,7 +143,7 @@ def redacted(tree: Any) -> Any:
 
 def secret_shape(text: str) -> str | None:
     """Says what secret a text holds by its shape, such as `an AWS access key id`; None when it does not."""
-    return next((words for words, part, shape in _SHAPES if part in text and shape.search(text)), None)
+    return next((words for words, part, shape in _SHAPES if part in text and _shape(shape).search(text)), None)
 
 
 @lru_cache(maxsize=4096)
