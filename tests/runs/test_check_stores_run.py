@@ -22,7 +22,7 @@ def test_a_bucket_is_ready_once_the_sample_is_staged(served, here, capsys):
     code, out, err = checked(capsys, *command(served, root, "+recipe=iris"))
     assert code == 2
     assert "mode=stage puts the sample iris.csv there" in section(out, "inputs.train")["data"][1]
-    assert "1 failed" in err
+    assert "1 failed" in out
     assert store.list(root) == []
     assert main([*command(served, root, "+recipe=iris"), "mode=stage"]) == 0
     before = store.list(root)
@@ -117,7 +117,7 @@ def test_a_wrong_key_is_told_once(oss_server, here, capsys, monkeypatch):
     assert code == 2
     assert "OSS_ACCESS_KEY_SECRET" in section(out, f"oss://{oss_server.bucket}")["bucket"][1]
     assert out.count("FAIL") == 1
-    assert "1 failed" in err
+    assert "1 failed" in out
     assert "another-secret" not in out + err
 
 
