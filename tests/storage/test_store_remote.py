@@ -14,6 +14,7 @@ import pytest
 
 from pai_train.errors import StorageError
 from pai_train.storage import (
+    BucketMissing,
     ByteRange,
     Limits,
     ObjectChanged,
@@ -435,10 +436,9 @@ def test_a_missing_bucket_is_not_an_empty_one(root_url: str, store: Store, files
     gone = FileNotFoundError(2, "The specified bucket does not exist")
     gone.code = "NoSuchBucket"
     files.plan = lambda name, number: gone
-    for listing in (store.list, lambda url: store.glob(join(url, "*"))):
-        with pytest.raises(ObjectMissing, match="no such bucket"):
-            listing(root_url)
-    assert store.info(root_url) is None
+    for look in (store.info, store.list, lambda url: store.glob(join(url, "*"))):
+        with pytest.raises(BucketMissing, match="no such bucket"):
+            look(root_url)
 
 
 # Counting
