@@ -1,4 +1,4 @@
-"""The address of a table: a bare name, project.name, or odps://project/tables/name[/pt=value]."""
+"""The address of a table: a bare name, project.name, or odps://project/tables/name[/pt=value][?start=a&end=b]."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pai_train.spec.tokens import MAX_NAME_BYTES, is_name, is_word
 Partition = tuple[tuple[str, str], ...]
 
 _SCHEME = "odps://"
-_FORMS = "name, project.name, or odps://project/tables/name[/pt=value/…][&pt=value/…]"
+_FORMS = "name, project.name, or odps://project/tables/name[/pt=value/…][&pt=value/…][?start=row&end=row]"
 _RESERVED_IN_VALUES = "/&?,"
+_MAX_ROW = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class TableRef:
         project: The project that owns the table.
         name: The table's name in it.
         partitions: (key, value) pairs of each partition meant, outermost first; empty for the whole table.
+        rows: First row and the row before which it ends, None for the last, counted from 0 over what is named;
+            None for all rows.
 
     Raises:
         TableError: A part that no table can have.
@@ -30,6 +33,7 @@ class TableRef:
     project: str
     name: str
     partitions: tuple[Partition, ...] = ()
+    rows: tuple[int, int | None] | None = None
 
     def __post_init__(self) -> None:
         partitions = tuple(tuple((key.lower(), value) for key, value in pairs) for pairs in self.partitions)
@@ -41,10 +45,37 @@ class TableRef:
         for partition in partitions:
             _check_partition(partition)
         _check_apart(partitions)
+        _check_rows(self.rows)
 
     def __str__(self) -> str:
         partitions = "&".join(_partition_text(partition) for partition in self.partitions)
-        return f"{_SCHEME}{self.project}/tables/{self.name}" + (f"/{partitions}" if partitions else "")
+        text = f"{_SCHEME}{self.project}/tables/{self.name}" + (f"/{partitions}" if partitions else "")
+        if self.rows is None:
+            return text
+        start, end = self.rows
+        return f"{text}?start={start}" + ("" if end is None else f"&end={end}")
+
+
+def parse_tables(text: str, project: str) -> tuple[TableRef, ...]:
+    """Reads the addresses of several tables, separated by `,`; each may name partitions and rows of its own.
+
+    Args:
+        text: One address or more, as `parse_table` reads them.
+        project: The project of a bare name.
+
+    Raises:
+        TableError: One of them is no address; rows of a table would be read twice.
+    """
+    refs = tuple(parse_table(one, project) for one in text.split(","))
+    for index, ref in enumerate(refs):
+        for other in refs[:index]:
+            if (other.project, other.name) == (ref.project, ref.name) and _meet(other, ref):
+                raise TableError(
+                    "rows of a table would be read twice",
+                    got=f"{str(other)!r} and {str(ref)!r}",
+                    wanted="each table, partition and range of rows once",
+                )
+    return refs
 
 
 def parse_table(text: str, project: str) -> TableRef:
@@ -52,41 +83,42 @@ def parse_table(text: str, project: str) -> TableRef:
 
     Args:
         text: A bare name, `project.name`, or `odps://project/tables/name`, the last with partitions: `/` between
-            the levels of one partition, `&` between partitions.
+            the levels of one partition, `&` between partitions. Each may end in `?start=row&end=row`.
         project: The project of a bare name.
 
     Raises:
-        TableError: No such form, or a form that is not served: row ranges, several tables, schemas.
+        TableError: No such form, or a form that is not served: several tables, schemas.
     """
-    _refuse_unserved(text)
-    if text[: len(_SCHEME)].lower() == _SCHEME:
-        return _parse_url(text)
-    if "/" in text or "=" in text:
-        raise TableError("not a table address", got=repr(text), wanted=_FORMS)
-    *owner, name = text.split(".")
-    if len(owner) > 1:
-        raise _schema(text)
-    return TableRef(owner[0] if owner else project, name)
-
-
-def _refuse_unserved(text: str) -> None:
     if "," in text:
         raise TableError(
-            "several tables in one address are not served",
+            "several tables where one is meant",
             got=repr(text),
             wanted="one table; several partitions of it are joined by '&'",
-            todo="give each table an input or output of its own",
+            todo="only an input reads several tables; give each output one of its own",
         )
-    if "?" in text:
-        raise TableError(
-            "row ranges in a table address are not served",
-            got=repr(text),
-            wanted=f"the address without {text[text.index('?') :]!r}",
-            todo="name partitions, or read the whole table",
-        )
+    address, question, query = text.partition("?")
+    rows = _parse_rows(text, query) if question else None
+    if address[: len(_SCHEME)].lower() == _SCHEME:
+        return _parse_url(address, rows)
+    if "/" in address or "=" in address:
+        raise TableError("not a table address", got=repr(text), wanted=_FORMS)
+    *owner, name = address.split(".")
+    if len(owner) > 1:
+        raise _schema(text)
+    return TableRef(owner[0] if owner else project, name, rows=rows)
 
 
-def _parse_url(text: str) -> TableRef:
+def _parse_rows(text: str, query: str) -> tuple[int, int | None]:
+    found: dict[str, int] = {}
+    for pair in query.split("&"):
+        key, _, value = pair.partition("=")
+        if key not in ("start", "end") or key in found or not (value.isascii() and value.isdecimal()):
+            raise TableError("not a range of rows", got=repr(text), wanted="?start=row&end=row, counted from 0")
+        found[key] = int(value)
+    return found.get("start", 0), found.get("end")
+
+
+def _parse_url(text: str, rows: tuple[int, int | None] | None) -> TableRef:
     project, *rest = text[len(_SCHEME) :].removesuffix("/").split("/")
     if rest[:1] == ["schemas"]:
         raise _schema(text)
@@ -96,7 +128,7 @@ def _parse_url(text: str) -> TableRef:
     if "." in name:
         raise _schema(text)
     partitions = "/".join(levels).split("&") if levels else []
-    return TableRef(project, name, tuple(_parse_partition(partition) for partition in partitions))
+    return TableRef(project, name, tuple(_parse_partition(partition) for partition in partitions), rows)
 
 
 def _parse_partition(text: str) -> Partition:
@@ -146,6 +178,29 @@ def _check_apart(partitions: tuple[Partition, ...]) -> None:
                 wanted="each partition once, without the partitions inside it",
             )
         named.add(partition)
+
+
+def _check_rows(rows: tuple[int, int | None] | None) -> None:
+    if rows is None:
+        return
+    start, end = rows
+    last = _MAX_ROW if end is None else end
+    if not 0 <= start <= last <= _MAX_ROW:
+        raise TableError("not a range of rows", got=f"{start} to {end}", wanted="0 <= start <= end")
+
+
+def _meet(one: TableRef, other: TableRef) -> bool:
+    """Tells whether two addresses of one table can name a row in common."""
+    if one.partitions == other.partitions and one.rows is not None and other.rows is not None:
+        ends = [_MAX_ROW if end is None else end for _, end in (one.rows, other.rows)]
+        return max(one.rows[0], other.rows[0]) < min(ends)
+    if not one.partitions or not other.partitions:
+        return True
+    return any(_agree(dict(pairs), dict(others)) for pairs in one.partitions for others in other.partitions)
+
+
+def _agree(one: dict[str, str], other: dict[str, str]) -> bool:
+    return all(one[key] == other[key] for key in one.keys() & other.keys())
 
 
 def _schema(text: str) -> TableError:

@@ -110,7 +110,9 @@ def test_the_line_composes_on_the_shipped_configuration(pytestconfig):
     assert composed.train.resume == "never"
 
 
-@pytest.mark.parametrize("value", [{"a b": 1}, {1: 2}, {"true": 1}, object(), b"x"], ids=repr)
+@pytest.mark.parametrize(
+    "value", [{"a b": 1}, {1: 2}, {"true": 1}, object(), b"x"], ids=["space", "int", "bool", "object", "bytes"]
+)
 def test_what_the_grammar_cannot_say_is_refused(value):
     with pytest.raises(ValueError, match="Hydra's override grammar has no form"):
         hydra_value(value)

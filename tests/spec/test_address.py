@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pai_train.errors import TableError
-from pai_train.spec.address import TableRef, parse_table
+from pai_train.spec.address import TableRef, parse_table, parse_tables
 from pai_train.spec.tokens import is_name
 
 names = st.one_of(
@@ -16,8 +16,13 @@ values = st.text(min_size=1, max_size=12).filter(lambda value: not {*"/&?,"} & {
 partitions = st.lists(st.tuples(names, values), min_size=1, max_size=4, unique_by=lambda pair: pair[0].lower()).map(
     tuple
 )
+rows = st.one_of(
+    st.none(),
+    st.tuples(st.integers(0, 2**63 - 1), st.none()),
+    st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1)).map(lambda pair: tuple(sorted(pair))),
+)
 refs = st.builds(
-    TableRef, names, names, st.lists(partitions, max_size=3, unique_by=lambda pairs: pairs[0][1]).map(tuple)
+    TableRef, names, names, st.lists(partitions, max_size=3, unique_by=lambda pairs: pairs[0][1]).map(tuple), rows
 )
 
 
@@ -42,6 +47,9 @@ def test_address_and_value_are_inverse(ref):
             "odps://p/tables/t/ds=1/hh=1&ds=1/hh=2&ds=2",
             TableRef("p", "t", ((("ds", "1"), ("hh", "1")), (("ds", "1"), ("hh", "2")), (("ds", "2"),))),
         ),
+        ("iris?start=3", TableRef("home", "iris", rows=(3, None))),
+        ("odps://p/tables/t?end=5", TableRef("p", "t", rows=(0, 5))),
+        ("odps://p/tables/t/ds=1?start=100&end=200", TableRef("p", "t", ((("ds", "1"),),), (100, 200))),
     ],
 )
 def test_reads(text, ref):
@@ -51,8 +59,11 @@ def test_reads(text, ref):
 @pytest.mark.parametrize(
     ("text", "what", "got"),
     [
-        ("odps://p/tables/t?start=100&end=200", "row ranges", "?start=100&end=200"),
-        ("odps://p/tables/t/ds=1?start=0", "row ranges", "odps://p/tables/t/ds=1?start=0"),
+        ("odps://p/tables/t?", "not a range of rows", "t?"),
+        ("odps://p/tables/t?start=-1", "not a range of rows", "?start=-1"),
+        ("odps://p/tables/t?start=1&start=2", "not a range of rows", "start=2"),
+        ("odps://p/tables/t/ds=1?from=0", "not a range of rows", "odps://p/tables/t/ds=1?from=0"),
+        ("odps://p/tables/t?start=5&end=4", "not a range of rows", "5 to 4"),
         ("odps://p/tables/a,odps://p/tables/b", "several tables", "a,odps://p"),
         ("a,b", "several tables", "a,b"),
         ("odps://p/tables/t/ds=1,hh=2", "several tables", "ds=1,hh=2"),
@@ -117,3 +128,40 @@ def test_any_text_is_an_address_or_a_fault(text):
     except TableError:
         return
     assert parse_table(str(ref), "elsewhere") == ref
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a,b", ["odps://home/tables/a", "odps://home/tables/b"]),
+        ("odps://p/tables/t/ds=1,odps://p/tables/t/ds=2", ["odps://p/tables/t/ds=1", "odps://p/tables/t/ds=2"]),
+        ("t?end=5,t?start=5", ["odps://home/tables/t?start=0&end=5", "odps://home/tables/t?start=5"]),
+    ],
+)
+def test_several_tables(text, names):
+    assert [str(ref) for ref in parse_tables(text, "home")] == names
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a,a", "a,home.A", "t?end=6,t?start=5", "t,t?end=5", "odps://p/tables/t,odps://p/tables/t/ds=1"),
+        *("odps://p/tables/t/ds=1,odps://p/tables/t/hh=1", "odps://p/tables/t/ds=1/hh=2,odps://p/tables/t/ds=1?end=2"),
+    ],
+)
+def test_no_row_is_read_twice(text):
+    with pytest.raises(TableError, match="read twice"):
+        parse_tables(text, "home")
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.one_of(st.none(), st.integers(0, 9))), min_size=2, max_size=2))
+@settings(deadline=None)
+def test_ranges_meet_where_a_row_is_in_both(ranges):
+    ranges = [(start, end) for start, end in ranges if end is None or start <= end]
+    sets = [set(range(start, 20 if end is None else end)) for start, end in ranges]
+    text = ",".join(f"t?start={start}" + ("" if end is None else f"&end={end}") for start, end in ranges)
+    if len(sets) == 2 and sets[0] & sets[1]:
+        with pytest.raises(TableError, match="read twice"):
+            parse_tables(text, "home")
+    elif ranges:
+        assert len(parse_tables(text, "home")) == len(ranges)
