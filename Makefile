@@ -4,16 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# A file of tests stays in one process, so that the servers and the rows it makes are made once.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
 .PHONY: run test test-full lint bench clean
 
 run: $(VENV)/installed
 	$(BIN)/python -m pai_train +recipe=iris gpus=2
 
 test: lint $(VENV)/installed-node
-	$(BIN)/python -m pytest -m "not full"
+	$(PYTEST) -m "not full"
 
 test-full: lint $(VENV)/installed-node
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check
@@ -24,6 +28,7 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/storage.py
+	$(BIN)/python benchmarks/tables.py
 
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -86,7 +86,7 @@ ONE_OVERRIDE: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "empty-place": ("inputs.train.oss=[]", "inputs.train.oss=[]: names no file", ()),
     "bad-table": (
         "outputs.done.table='a,b'",
-        "outputs.done.table='a,b': several tables in one address are not served",
+        "outputs.done.table='a,b': several tables where one is meant",
         (),
     ),
     "bad-type": ("inputs.train.columns.a=BIGNT", "not a column type: unknown type 'BIGNT'", ("got: BIGNT",)),
