@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-import pyarrow as pa
-
-from pai_train.feed.blocks import Block, LaneReader, units
+from pai_train.feed.assemble import in_order
+from pai_train.feed.blocks import Block, BlockReader, LaneReader, units
 from pai_train.feed.contracts import FeedPlan, Position, Shard
 from pai_train.feed.deal import Dealer
 from pai_train.feed.order import Int64s, beginning, check_position, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    import pyarrow as pa
 
     from pai_train.spec.contracts import Source
 
@@ -104,8 +105,18 @@ def arrow_superbatches(
     at: Position | None = None,
     shard: Shard = Shard(),
     parallel: int | None = None,
+    *,
+    encoded: bool = False,
 ) -> Iterator[Iterator[Delivery[pa.RecordBatch]]]:
-    """Reads a source as Arrow superbatches, `parallel` chunks at once (None: as many as there are cores).
+    """Reads a source as Arrow superbatches.
+
+    Args:
+        source: What to read.
+        plan: What to deliver.
+        at: Where to begin; None for the beginning.
+        shard: Which worker reads.
+        parallel: Chunks read at once; None for as many as there are cores.
+        encoded: Whether strings may come dictionary encoded, where the source has them so.
 
     Raises:
         DataError: The position belongs to other data or another order, or a row cannot be read.
@@ -113,7 +124,8 @@ def arrow_superbatches(
     dealer = start(source, plan, at, shard)
     workers = parallel or os.cpu_count() or 1
     with ThreadPoolExecutor(workers, thread_name_prefix="read") as executor:
-        lanes = ArrowLanes(source, plan, dealer, executor, ahead=max(1, -(-workers // max(1, len(dealer.lanes)))))
+        ahead = max(1, -(-workers // max(1, len(dealer.lanes))))
+        lanes = ArrowLanes(plan, dealer, BlockReader(source, plan, executor, encoded=encoded), ahead)
         try:
             yield deal_lanes(lanes, dealer, plan)
         finally:
@@ -129,21 +141,16 @@ class ArrowRows:
     pieces: tuple[pa.RecordBatch, ...]
 
     def rows(self, order: Int64s | None, count: int) -> pa.RecordBatch:
-        table = pa.Table.from_batches(self.pieces).combine_chunks()
-        if order is not None:
-            table = table.take(pa.array(order[:count]))
-        return table.slice(0, count).combine_chunks().to_batches()[0]
+        return in_order(self.pieces, order, count)
 
 
 class ArrowLanes:
     """Reads the own lanes through a pool of threads; Arrow decodes without holding the GIL."""
 
-    def __init__(
-        self, source: Source, plan: FeedPlan, dealer: Dealer, executor: ThreadPoolExecutor, ahead: int
-    ) -> None:
+    def __init__(self, plan: FeedPlan, dealer: Dealer, reader: BlockReader, ahead: int) -> None:
         at, layout = dealer.at, dealer.layout
         self._lanes = {
-            lane: _Lane(LaneReader(source, plan, units(layout, plan, lane, at.epoch, *at.lanes[lane]), executor, ahead))
+            lane: _Lane(LaneReader(reader, units(layout, plan, lane, at.epoch, *at.lanes[lane]), ahead))
             for lane in dealer.lanes
         }
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from pai_train.feed.assemble import in_order
 from pai_train.feed.fields import EmptyError, fill
 from pai_train.feed.order import Int64s, Layout, delivery
-from pai_train.spec.contracts import TextSource
+from pai_train.spec.contracts import EncodedSource, TextSource
 from pai_train.storage import display
 
 if TYPE_CHECKING:
@@ -68,18 +69,26 @@ def units(layout: Layout, plan: FeedPlan, lane: int, epoch: int, ordinal: int, s
         ordinal, start = 0, 0
 
 
-def read_block(source: Source, chunk: Chunk, plan: FeedPlan, unit: Unit) -> Block:
+def read_block(source: Source, chunk: Chunk, plan: FeedPlan, unit: Unit, *, encoded: bool = False) -> Block:
     """Reads one unit. Pure: the same unit always gives the same block.
+
+    Args:
+        source: Where the rows are.
+        chunk: The unit's chunk.
+        plan: What to deliver.
+        unit: The chunk's turn.
+        encoded: Whether strings may come dictionary encoded, where the source has them so.
 
     Raises:
         DataError: A row cannot be read, or holds a null where there is no default; says where it stands.
     """
-    schema = pa.schema([source.schema.field(name) for name in plan.columns])
-    table = pa.Table.from_batches(list(source.read(chunk, plan.columns)), schema)
-    order, cursors = delivery(plan, unit.epoch, chunk.id, table.num_rows, unit.start)
-    if plan.shuffle != "none" or len(order) != table.num_rows:
-        table = table.take(pa.array(order))
-    batch = _one(table)
+    encode = encoded and isinstance(source, EncodedSource)
+    read = source.read_encoded if encode else source.read  # type: ignore[attr-defined]
+    batches = list(read(chunk, plan.columns)) or [_nothing(source, plan)]
+    rows = sum(batch.num_rows for batch in batches)
+    order, cursors = delivery(plan, unit.epoch, chunk.id, rows, unit.start)
+    in_place = plan.shuffle == "none" and len(order) == rows
+    batch = in_order(batches, None if in_place else order, len(order))
     try:
         return Block(unit, batch if plan.defaults is None else fill(batch, plan.defaults), cursors)
     except EmptyError as error:
@@ -93,22 +102,32 @@ def _place(source: Source, chunk: Chunk, row: int) -> str:
     return f"{display(url)}, row {int(rows.partition('-')[0]) + row}"
 
 
-def _one(table: pa.Table) -> pa.RecordBatch:
-    batches = table.combine_chunks().to_batches()
-    if batches:
-        return batches[0]
-    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in table.schema], schema=table.schema)
+def _nothing(source: Source, plan: FeedPlan) -> pa.RecordBatch:
+    fields = [source.schema.field(name) for name in plan.columns]
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in fields], schema=pa.schema(fields))
+
+
+@dataclass(frozen=True)
+class BlockReader:
+    """Reads the units of any lane in the executor's threads."""
+
+    source: Source
+    plan: FeedPlan
+    executor: Executor
+    encoded: bool = False
+
+    def begin(self, unit: Unit) -> Future[Block]:
+        """Begins to read a unit."""
+        chunk = self.source.chunks()[unit.chunk]
+        return self.executor.submit(read_block, self.source, chunk, self.plan, unit, encoded=self.encoded)
 
 
 class LaneReader:
-    """The blocks of one lane in order, some of them read ahead by the executor's threads."""
+    """The blocks of one lane in order, some of them read ahead."""
 
-    def __init__(self, source: Source, plan: FeedPlan, turns: Iterator[Unit], executor: Executor, ahead: int) -> None:
-        self._source = source
-        self._chunks = source.chunks()
-        self._plan = plan
+    def __init__(self, reader: BlockReader, turns: Iterator[Unit], ahead: int) -> None:
+        self._reader = reader
         self._turns = turns
-        self._executor = executor
         self._reading: deque[tuple[Unit, Future[Block]]] = deque()
         self._ahead = ahead
 
@@ -135,5 +154,4 @@ class LaneReader:
             unit = next(self._turns, None)
             if unit is None:
                 return
-            chunk = self._chunks[unit.chunk]
-            self._reading.append((unit, self._executor.submit(read_block, self._source, chunk, self._plan, unit)))
+            self._reading.append((unit, self._reader.begin(unit)))

@@ -37,6 +37,7 @@ import pyarrow.csv as pcsv
 
 from pai_train.errors import DataError, did_you_mean
 from pai_train.feed import lines, values
+from pai_train.feed.assemble import plain
 from pai_train.tables.arrow import maxcompute_type
 
 if TYPE_CHECKING:
@@ -315,6 +316,10 @@ def fill(batch: pa.RecordBatch, defaults: Mapping[str, Any]) -> pa.RecordBatch:
 
 
 def _filled(name: str, column: Any, defaults: Mapping[str, Any]) -> Any:
+    if pa.types.is_dictionary(column.type):
+        if not column.null_count:
+            return pa.DictionaryArray.from_arrays(column.indices, _filled(name, column.dictionary, defaults))
+        column = plain(column)
     if defaults.get(name) is None:
         if column.null_count:
             row = pc.index(column.is_null(), True).as_py()

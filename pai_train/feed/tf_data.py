@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pai_train.feed.batches import Delivery, arrow_superbatches
 from pai_train.feed.contracts import FeedPlan, Position, Shard, Superbatch
-from pai_train.feed.tensors import numpy_columns, numpy_dtype
+from pai_train.feed.tensors import SEPARATOR, Way, numpy_column, numpy_dtype, text_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,11 +37,11 @@ class TfDataEngine:
     ) -> Iterator[Iterator[Superbatch]]:
         """Starts reading; see `pai_train.feed.contracts.Engine`."""
         fields = [source.schema.field(name) for name in plan.columns]
-        with arrow_superbatches(source, plan, at, shard, self._parallel) as deliveries:
+        with arrow_superbatches(source, plan, at, shard, self._parallel, encoded=True) as deliveries:
             handle = next(_handles)
-            stream = _streams[handle] = _Stream(deliveries, [numpy_dtype(field) for field in fields])
+            stream = _streams[handle] = _Stream(deliveries, fields)
             try:
-                yield _superbatches(_dataset(handle, fields), stream, plan.columns)
+                yield _superbatches(_dataset(handle, fields), stream, fields)
             finally:
                 del _streams[handle]
 
@@ -49,24 +49,42 @@ class TfDataEngine:
 class _Stream:
     """What a dataset pulls from, and what tensors cannot carry: true row counts, positions, faults."""
 
-    def __init__(self, deliveries: Iterator[Delivery[pa.RecordBatch]], dtypes: Sequence[np.dtype[Any]]) -> None:
+    def __init__(self, deliveries: Iterator[Delivery[pa.RecordBatch]], fields: Sequence[pa.Field]) -> None:
         self._deliveries = deliveries
-        self._nothing = [np.zeros(0, dtype) for dtype in dtypes]
-        self.sent: deque[Delivery[pa.RecordBatch]] = deque()
+        self._fields = fields
+        self._nothing = [part for field in fields for part in _nothing(field)]
+        self.sent: deque[tuple[Delivery[pa.RecordBatch], list[Way]]] = deque()
         self.fault: Exception | None = None
 
     def pull(self) -> list[Any]:
         try:
             delivery = next(self._deliveries, None)
-            columns = self._nothing if delivery is None else numpy_columns(delivery.data)
+            if delivery is None:
+                return [np.False_, *self._nothing]
+            parts, ways = self._parts(delivery.data)
         except Exception as fault:
             # Raised again by the consumer: through TensorFlow only its text would arrive.
             self.fault = fault
             return [np.False_, *self._nothing]
-        if delivery is None:
-            return [np.False_, *columns]
-        self.sent.append(delivery)
-        return [np.True_, *columns]
+        self.sent.append((delivery, ways))
+        return [np.True_, *parts]
+
+    def _parts(self, batch: pa.RecordBatch) -> tuple[list[Any], list[Way]]:
+        parts: list[Any] = []
+        ways: list[Way] = []
+        for field, column in zip(self._fields, batch.columns, strict=True):
+            if numpy_dtype(field).hasobject:
+                way, texts, indices = text_parts(field, column)
+                ways.append(way)
+                parts += [texts, indices]
+            else:
+                parts.append(numpy_column(field, column))
+        return parts, ways
+
+
+def _nothing(field: pa.Field) -> list[Any]:
+    dtype = numpy_dtype(field)
+    return [np.zeros(0, dtype), *([np.zeros(0, np.int32)] if dtype.hasobject else [])]
 
 
 def _pull(handle: np.int64) -> list[Any]:
@@ -74,24 +92,43 @@ def _pull(handle: np.int64) -> list[Any]:
 
 
 def _dataset(handle: int, fields: Sequence[pa.Field]) -> tf.data.Dataset:
-    dtypes = [tf.bool, *(tf.as_dtype(numpy_dtype(field)) for field in fields)]
+    dtypes = [tf.as_dtype(part.dtype) for field in fields for part in _nothing(field)]
 
     def tensors(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # One module-level function with the handle as argument: a closure per dataset is never freed by TensorFlow.
-        more, *columns = tf.numpy_function(_pull, [number], dtypes)
-        return tf.ensure_shape(more, []), *(tf.ensure_shape(column, [None]) for column in columns)
+        more, *parts = tf.numpy_function(_pull, [number], [tf.bool, *dtypes])
+        return tf.ensure_shape(more, []), *(tf.ensure_shape(part, [None]) for part in parts)
 
     options = tf.data.Options()
     # Reading ahead is the host queue's part; a prefetch put in by tf.data would pull from a stream that is closed.
     options.experimental_optimization.inject_prefetch = False
     options.autotune.enabled = False
     dataset = tf.data.Dataset.from_tensors(np.int64(handle)).repeat().map(tensors)
-    return dataset.take_while(lambda more, *columns: more).with_options(options)
+    return dataset.take_while(lambda more, *parts: more).with_options(options)
 
 
-def _superbatches(dataset: tf.data.Dataset, stream: _Stream, columns: Sequence[str]) -> Iterator[Superbatch]:
-    for _, *element in dataset:
-        sent = stream.sent.popleft()
-        yield Superbatch(dict(zip(columns, element, strict=True)), sent.rows, sent.after)
+def _superbatches(dataset: tf.data.Dataset, stream: _Stream, fields: Sequence[pa.Field]) -> Iterator[Superbatch]:
+    for _, *parts in dataset:
+        delivery, ways = stream.sent.popleft()
+        yield Superbatch(_columns(fields, parts, ways), delivery.rows, delivery.after)
     if stream.fault is not None:
         raise stream.fault
+
+
+def _columns(fields: Sequence[pa.Field], parts: Sequence[tf.Tensor], ways: Sequence[Way]) -> dict[str, tf.Tensor]:
+    """Makes columns of an element's parts; eagerly, as a branch for each column would cost seconds to trace."""
+    left, kinds = iter(parts), iter(ways)
+    columns = {}
+    for field in fields:
+        part = next(left)
+        if numpy_dtype(field).hasobject:
+            part = _texts(next(kinds), part, next(left))
+        columns[field.name] = part
+    return columns
+
+
+def _texts(way: Way, texts: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+    if way == "whole":
+        return texts
+    values = tf.raw_ops.StringSplitV2(input=texts, sep=SEPARATOR, maxsplit=-1).values
+    return tf.gather(values, indices) if way == "gather" else values

@@ -79,6 +79,18 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class EncodedSource(Protocol):
+    """A source that can hand out strings as they are stored, where they are stored dictionary encoded."""
+
+    def read_encoded(self, chunk: Chunk, columns: Sequence[str], start: int = 0) -> Iterator[pa.RecordBatch]:
+        """As `Source.read`, but that a column of strings may be pa.dictionary(pa.int32(), pa.string()).
+
+        It is where few values repeat, which may differ from batch to batch. No value of the dictionary is null.
+        """
+        ...
+
+
+@runtime_checkable
 class TextSource(Protocol):
     """A source of text lines, which can also hand out its lines before they are decoded."""
 
