@@ -11,6 +11,7 @@ from pai_train.tables.arrow import arrow_schema
 from pai_train.tables.columns import declared_columns
 from pai_train.tables.parquet import DataFile, ParquetReader
 from pai_train.tables.plan import plan
+from pai_train.tables.ranges import chosen_rows, named_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,11 +35,14 @@ class IcebergSource:
     the source; the others come last.
 
     Args:
-        ref: The table, and the partitions that are meant.
+        ref: The table, and the partitions and rows that are meant.
         table: The table as loaded.
         store: Where its files lie.
         snapshot: The snapshot's id; None for the current one.
-        rows: Only these rows, counted over all files from 0; None for all.
+        rows: Only these rows, counted from 0 over what `ref` names; None for all.
+
+    Attributes:
+        rows: How many there are.
 
     Raises:
         TableError: No such snapshot or partition, a range that is not within the rows, or rows deleted in place.
@@ -59,12 +63,13 @@ class IcebergSource:
         files = plan(ref, table, snapshot_id, partitions) if snapshot_id is not None else []
         self._files = {file.url: file for file in files}
         total = sum(file.rows for file in files)
-        _check_rows(ref, rows, total)
-        self._chunks = tuple(_cut(files, total, range(total) if rows is None else rows))
+        named, chosen = named_rows(ref, total), chosen_rows(ref, rows, total)
+        self._chunks = tuple(_cut(files, len(named), chosen))
+        self.rows = len(chosen)
         self.snapshot = Snapshot(
             id=EMPTY if snapshot_id is None else str(snapshot_id),
-            rows=total if rows is None else len(rows),
-            bytes=sum(file.bytes for file in files) if rows is None else None,
+            rows=self.rows,
+            bytes=sum(file.bytes for file in files) if self.rows == total else None,
         )
 
     def chunks(self) -> Sequence[Chunk]:
@@ -109,16 +114,9 @@ def _snapshot_id(ref: TableRef, table: Table, wanted: str | None) -> int | None:
     return int(wanted)
 
 
-def _check_rows(ref: TableRef, rows: range | None, total: int) -> None:
-    if rows is not None and (rows.step != 1 or not 0 <= rows.start <= rows.stop <= total):
-        raise TableError(
-            "the range of rows is not within the table", where=str(ref), got=str(rows), wanted=f"within 0 to {total}"
-        )
-
-
-def _cut(files: Sequence[DataFile], total: int, rows: range) -> Iterator[Chunk]:
-    """Cuts each file every N rows, N from the snapshot's row count alone, then keeps what lies in `rows`."""
-    size = min(max(-(-total // _CHUNKS), _MIN_ROWS), _MAX_ROWS)
+def _cut(files: Sequence[DataFile], named: int, rows: range) -> Iterator[Chunk]:
+    """Cuts each file every N rows, N from the count of rows named alone, then keeps what lies in `rows`."""
+    size = min(max(-(-named // _CHUNKS), _MIN_ROWS), _MAX_ROWS)
     first, count = 0, 0
     for file in files:
         edges = [*range(0, file.rows, size), file.rows]
