@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Fault, PaiTrainError, did_you_mean
-from pai_train.job import JobInput, LabelPlan, Sample
+from pai_train.job import JobInput, Sample
+from pai_train.roles import learned, seen
 from pai_train.samples import file_sample, table_sample
-from pai_train.spec.address import parse_table
-from pai_train.spec.config import InputConfig, LabelConfig
+from pai_train.spec.address import parse_tables
 from pai_train.spec.names import character, without_case
 from pai_train.spec.table import Column
 from pai_train.spec.types import MaxComputeType, parse_type
@@ -20,13 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pai_train.spec.address import TableRef
+    from pai_train.spec.config import InputConfig
     from pai_train.spec.contracts import Source
     from pai_train.storage import Stores
     from pai_train.tables.contracts import TableInfo, Tables
-
-CLASS_TYPES = ("STRING", "VARCHAR", "CHAR", "BIGINT", "INT", "SMALLINT", "TINYINT", "BOOLEAN")
-NUMBER_TYPES = ("DOUBLE", "FLOAT", "BIGINT", "INT", "SMALLINT", "TINYINT")
-FEATURE_TYPES = (*CLASS_TYPES, "DOUBLE", "FLOAT")
 
 
 @dataclass(frozen=True)
@@ -63,9 +60,9 @@ def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None,
     types = found.columns
     if config.table:
         config = without_case(config)
-    label, label_faults = _label(key, config, types)
+    label, label_faults = learned(key, config, types)
     faults += label_faults
-    features, feature_faults = _features(key, config, types, label)
+    features, feature_faults = seen(key, config, types, label)
     faults += feature_faults
     if faults:
         return None, faults
@@ -73,7 +70,7 @@ def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None,
         JobInput(
             name=name,
             address=found.address,
-            table=found.table,
+            tables=found.tables,
             columns=types,
             features=tuple(features),
             label=label,
@@ -94,42 +91,36 @@ class _Found:
     columns: Mapping[str, MaxComputeType]
     sample: Sample | None
     open: Callable[[str | None], Source]
-    table: TableRef | None = None
+    tables: tuple[TableRef, ...] = ()
 
 
 def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, list[Fault]]:
-    ref = parse_table(config.table or "", rooms.project)
+    from pai_train.tables.several import open_tables
+
+    refs = parse_tables(config.table or "", rooms.project)
+    address = ",".join(map(str, refs))
     declared = tuple(Column(name, parse_type(text)) for name, text in config.columns.items())
     try:
-        info = rooms.tables.describe(ref)
+        infos = [rooms.tables.describe(ref) for ref in refs]
     except PaiTrainError as error:
         return None, [_at(error.fault, f"{key}.table")]
 
     def open_table(snapshot: str | None) -> Source:
-        return rooms.tables.source(ref, snapshot or config.snapshot)
+        return open_tables(rooms.tables, refs, snapshot or config.snapshot)
 
     # An empty table of that name is what a start leaves that was killed between creating and filling it.
-    if info is None or _empty(info):
+    if len(refs) == 1 and (infos[0] is None or _empty(infos[0])):
+        ref = replace(refs[0], rows=None)
         sample = _sample(config, f"{ref.name}.csv", rooms.tables_local, rooms)
         if sample is not None and declared:
             found = _sample_faults(sample, declared)
             if found:
                 return None, found
             place = table_sample(sample, rooms.tables, ref, declared)
-            return _Found(str(ref), _types(declared), place, open_table, ref), []
-    if info is None:
-        known = rooms.tables.names(ref.project)
-        return None, [
-            Fault(
-                "there is no such table",
-                f"{key}.table",
-                got=str(ref),
-                todo=_staged(config, f"{ref.name}.csv", rooms)
-                or did_you_mean(ref.name, known)
-                or _no_sample(config, f"{ref.name}.csv"),
-            )
-        ]
-    present = {column.name: column for column in (*info.columns, *info.partitions)}
+            return _Found(address, _types(declared), place, open_table, refs), []
+    if None in infos:
+        return None, [_no_table(key, config, ref, rooms) for ref, info in zip(refs, infos, strict=True) if info is None]
+    present = {column.name: column for info in infos[:1] if info for column in (*info.columns, *info.partitions)}
     try:
         source = open_table(None)
     except PaiTrainError as error:
@@ -138,7 +129,7 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     present = {name: column for name, column in present.items() if name in source.schema.names}
     faults = [
         Fault(
-            f"table {ref} has no column {column.name!r}",
+            f"table {address} has no column {column.name!r}",
             f"{key}.columns.{column.name}",
             wanted=", ".join(f"{c.name} {c.type}" for c in present.values()),
             todo=did_you_mean(column.name, present),
@@ -148,7 +139,7 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     ]
     faults += [
         Fault(
-            f"column {column.name!r} of table {ref} has another type",
+            f"column {column.name!r} of table {address} has another type",
             f"{key}.columns.{column.name}",
             got=str(column.type),
             wanted=str(present[column.name].type),
@@ -157,11 +148,22 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
         if column.name in present and present[column.name].type != column.type
     ]
     if not source.snapshot.rows:
-        faults.append(Fault("the table holds no rows", f"{key}.table", got=str(ref), todo="fill it, or name another"))
+        faults.append(Fault("the table holds no rows", f"{key}.table", got=address, todo="fill it, or name another"))
     if faults:
         return None, faults
     columns = _types(declared or present.values())
-    return _Found(str(ref), columns, None, open_table, ref), []
+    return _Found(address, columns, None, open_table, refs), []
+
+
+def _no_table(key: str, config: InputConfig, ref: TableRef, rooms: Rooms) -> Fault:
+    return Fault(
+        "there is no such table",
+        f"{key}.table",
+        got=str(ref),
+        todo=_staged(config, f"{ref.name}.csv", rooms)
+        or did_you_mean(ref.name, rooms.tables.names(ref.project))
+        or _no_sample(config, f"{ref.name}.csv"),
+    )
 
 
 def _sample_faults(path: Path, columns: Sequence[Column]) -> list[Fault]:
@@ -275,64 +277,6 @@ def _no_sample(config: InputConfig, name: str) -> str | None:
     if config.sample is None or config.sample == name:
         return None
     return f"the sample {config.sample!r} only stands in for an input of its own name"
-
-
-def _label(key: str, config: InputConfig, types: Mapping[str, MaxComputeType]) -> tuple[LabelPlan | None, list[Fault]]:
-    if config.label is None:
-        return None, []
-    label = LabelConfig(column=config.label) if isinstance(config.label, str) else config.label
-    key = f"{key}.label"
-    if label.column not in types:
-        return None, [
-            Fault("no column has the label's name", key, got=label.column, todo=did_you_mean(label.column, types))
-        ]
-    kind = _kind(types[label.column])
-    task = label.task
-    if task == "auto":
-        task = "classification" if kind in CLASS_TYPES else "regression"
-    wanted = CLASS_TYPES if task == "classification" else NUMBER_TYPES
-    if kind not in wanted:
-        return None, [
-            Fault(
-                f"the label's type does not go with {task}",
-                key,
-                got=f"{label.column} {types[label.column]}",
-                wanted=f"a column of type {', '.join(wanted)}",
-                todo="name another column, or give label.task",
-            )
-        ]
-    return LabelPlan(label.column, task, tuple(label.classes) if label.classes else None), []
-
-
-def _features(
-    key: str, config: InputConfig, types: Mapping[str, MaxComputeType], label: LabelPlan | None
-) -> tuple[list[str], list[Fault]]:
-    names = config.features
-    if names is None:
-        names = [name for name in types if label is None or name != label.column]
-    faults = [
-        Fault("no column has a feature's name", f"{key}.features", got=name, todo=did_you_mean(name, types))
-        for name in names
-        if name not in types
-    ]
-    faults += [
-        Fault(
-            f"column {name!r} cannot be a feature",
-            f"{key}.features",
-            got=str(types[name]),
-            wanted=", ".join(FEATURE_TYPES),
-            todo="list the columns the model sees in features",
-        )
-        for name in names
-        if name in types and _kind(types[name]) not in FEATURE_TYPES
-    ]
-    if not names:
-        faults.append(Fault("the input has no feature columns", f"{key}.features", todo="name at least one"))
-    return names, faults
-
-
-def _kind(declared: MaxComputeType) -> str:
-    return str(declared).partition("(")[0].partition("<")[0]
 
 
 def _defaults(config: InputConfig, names: Sequence[str]) -> dict[str, Any]:

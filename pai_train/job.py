@@ -47,7 +47,7 @@ class JobInput:
     Attributes:
         name: Its name in the recipe.
         address: What it is, for people.
-        table: The table and its partitions, of a table.
+        tables: The tables with their partitions and rows, of tables.
         columns: Its columns with declared types, in order.
         features: The columns the model sees.
         label: What is learned of it.
@@ -61,7 +61,7 @@ class JobInput:
 
     name: str
     address: str
-    table: TableRef | None
+    tables: tuple[TableRef, ...]
     columns: Mapping[str, MaxComputeType]
     features: tuple[str, ...]
     label: LabelPlan | None

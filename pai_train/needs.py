@@ -11,7 +11,7 @@ from pai_train.errors import Fault, PaiTrainError
 from pai_train.findings import Finding, failed
 from pai_train.places import overlaps
 from pai_train.preflight import Place
-from pai_train.spec.address import parse_table
+from pai_train.spec.address import parse_tables
 from pai_train.staging import folder_of
 from pai_train.storage import resolve
 
@@ -187,7 +187,7 @@ def _staged(asked: InputConfig, rooms: Rooms) -> str | None:
     if asked.sample is None:
         return None
     if asked.table is not None:
-        missing = rooms.tables.describe(parse_table(asked.table, rooms.project)) is None
+        missing = any(rooms.tables.describe(ref) is None for ref in parse_tables(asked.table, rooms.project))
     elif isinstance(asked.oss, str):
         url = resolve(rooms.root, asked.oss)
         missing = not rooms.stores.open(url).glob(url)

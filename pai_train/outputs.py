@@ -12,7 +12,7 @@ import pyarrow as pa
 from pai_train.errors import Fault, PaiTrainError, TableError, did_you_mean
 from pai_train.job import JobInput, JobOutput
 from pai_train.serving.predict import PREDICTION, PROBABILITY
-from pai_train.spec.address import parse_table
+from pai_train.spec.address import parse_target
 from pai_train.spec.ddl import parse_ddl
 from pai_train.spec.table import Column, Ddl
 from pai_train.spec.types import MaxComputeType, Primitive
@@ -87,7 +87,7 @@ class _Output:
 
     def table(self) -> tuple[JobOutput | None, list[Fault]]:
         config, tables = self.config, self.rooms.tables
-        ref = parse_table(config.table or "", self.rooms.project)
+        ref = parse_target(config.table or "", self.rooms.project)
         ddl = parse_ddl(config.ddl) if config.ddl else None
         info = tables.describe(ref)
         if ddl is not None:

@@ -107,7 +107,9 @@ def _inside(url: str, folder: str) -> bool:
 
 def _same_rows(item: JobInput, output: JobOutput) -> bool:
     """Two partitions of one table may be read and written at once."""
-    read, written = item.table, output.table
-    if read is None or written is None or (read.project, read.name) != (written.project, written.name):
-        return False
-    return not read.partitions or bool(set(read.partitions) & set(written.partitions))
+    written = output.table
+    return written is not None and any(
+        (read.project, read.name) == (written.project, written.name)
+        and (not read.partitions or bool(set(read.partitions) & set(written.partitions)))
+        for read in item.tables
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pai_train.errors import Fault, PaiTrainError, did_you_mean
 from pai_train.fill import Fill
-from pai_train.spec.address import parse_table
+from pai_train.spec.address import parse_tables
 from pai_train.spec.ddl import parse_ddl
 from pai_train.spec.names import character, without_case
 from pai_train.spec.staging import target_table
@@ -93,7 +93,12 @@ class Planner:
             return []
         info = _local(folders[0] / sample)
         if rows.table is not None:
-            ref = parse_table(rows.table, self._config.tables.project)
+            refs = parse_tables(rows.table, self._config.tables.project)
+            if len(refs) > 1:
+                wanted = f"one table of the name {sample.partition('.')[0]}"
+                self.faults.append(Fault("a sample stands in for one table", f"{key}.table", rows.table, wanted))
+                return []
+            ref = replace(refs[0], rows=None)
             if not self._is_own(f"{key}.sample", sample, f"{ref.name}.csv"):
                 return []
             found = _Found(info, open_store(info.url), sample)
@@ -193,8 +198,8 @@ class Planner:
         for rows in self._config.inputs.values():
             if rows.table is None or not rows.columns:
                 continue
-            other = parse_table(rows.table, self._config.tables.project)
-            if (other.project, other.name) == (ref.project, ref.name):
+            others = parse_tables(rows.table, self._config.tables.project)
+            if any((other.project, other.name) == (ref.project, ref.name) for other in others):
                 columns = without_case(rows).columns
                 return Ddl(ref.name, tuple(Column(name, parse_type(text)) for name, text in columns.items()))
         return None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
+_TABLES = re.compile(r"\+{0,2}inputs\.[^.=]+\.table")
 _PLAIN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://|create\s+table\s", re.IGNORECASE)
 
 # A pair inside a value that cannot be parsed: `name: value` or `name=value`.
@@ -169,11 +170,15 @@ def sort(texts: Sequence[str], loader: ConfigLoader, word: str) -> Overrides:
 def _parse(text: str) -> list[Override]:
     """Parses an override; addresses and statements are texts, whatever characters Hydra's grammar keeps for itself."""
     parser = OverridesParser.create()
+    key, _, value = text.partition("=")
+    plain = not {*"'\"\\$[{("} & {*value} and _TABLES.fullmatch(key) is not None
+    if plain and "," in value:
+        # Several tables, not several runs.
+        return parser.parse_overrides([f'{key}="{value}"'])
     try:
         return parser.parse_overrides([text])
     except OverrideParseException:
-        key, _, value = text.partition("=")
-        if not _PLAIN_TEXT.match(value) or '"' in value or "\\" in value:
+        if not plain and (not _PLAIN_TEXT.match(value) or '"' in value or "\\" in value):
             raise
         return parser.parse_overrides([f'{key}="{value}"'])
 

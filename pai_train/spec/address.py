@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pai_train.errors import TableError
 from pai_train.spec.tokens import MAX_NAME_BYTES, is_name, is_word
@@ -76,6 +76,33 @@ def parse_tables(text: str, project: str) -> tuple[TableRef, ...]:
                     wanted="each table, partition and range of rows once",
                 )
     return refs
+
+
+def refuse_rows(ref: TableRef) -> None:
+    """Refuses a range of rows in the address of what is written.
+
+    Raises:
+        TableError: The address has one.
+    """
+    if ref.rows is not None:
+        start, end = ref.rows
+        raise TableError(
+            "a write replaces or adds whole rows, and its address names a range of them",
+            where=str(ref),
+            got=f"?start={start}" + ("" if end is None else f"&end={end}"),
+            todo=f"write to {replace(ref, rows=None)}",
+        )
+
+
+def parse_target(text: str, project: str) -> TableRef:
+    """Reads the address of a table that is written: as `parse_table`, without a range of rows.
+
+    Raises:
+        TableError: No such form.
+    """
+    ref = parse_table(text, project)
+    refuse_rows(ref)
+    return ref
 
 
 def parse_table(text: str, project: str) -> TableRef:

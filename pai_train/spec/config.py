@@ -44,7 +44,13 @@ class InputConfig:
         str | list[str] | None,
         Doc("An object, a list of objects or a glob, relative to storage.root, or a full URL."),
     ] = None
-    table: Annotated[str | None, Doc("A table name, or odps://project/tables/name[/pt=value].")] = None
+    table: Annotated[
+        str | None,
+        Doc(
+            "A table name, or odps://project/tables/name[/pt=value][?start=row&end=row]; several of the same columns"
+            " are joined by `,`."
+        ),
+    ] = None
     format: Annotated[Literal["csv"], Doc("How the files are written.")] = "csv"
     header: Annotated[bool, Doc("Whether each file's first line names its columns.")] = False
     delimiter: Annotated[

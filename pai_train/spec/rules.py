@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pai_train.errors import Fault, TableError, did_you_mean
-from pai_train.spec.address import TableRef, parse_table
+from pai_train.spec.address import TableRef, parse_tables, parse_target
 from pai_train.spec.config import InputConfig, JobConfig, LabelConfig, OutputConfig, Scalar
 from pai_train.spec.ddl import SyntaxFault, parse_ddl
 from pai_train.spec.names import character, given_twice, without_case
@@ -15,7 +15,7 @@ from pai_train.spec.oss_address import HOST, ROLE
 from pai_train.spec.types import Decimal, MaxComputeType, Primitive, Text, parse_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pai_train.spec.table import Ddl
 
@@ -128,7 +128,7 @@ def _input(key: str, rows: InputConfig, config: JobConfig) -> Iterator[Fault]:
         wanted = "names with types, in file order, such as {f1: DOUBLE, f2: STRING}"
         yield Fault("files need columns", where=f"{key}.columns", wanted=wanted)
     if rows.table is not None:
-        yield from _table_faults(f"{key}.table", rows.table, config.tables.project)
+        yield from _table_faults(f"{key}.table", lambda: parse_tables(rows.table or "", config.tables.project))
         twice = given_twice(rows.columns)
         for name in twice:
             yield Fault("is given twice, and names of table columns have no case", where=f"{key}.columns.{name}")
@@ -157,9 +157,9 @@ def _one_place(key: str, oss: str | Sequence[str] | None, table: str | None) -> 
         yield Fault("names no file", where=f"{key}.oss", got=repr(oss), wanted="an object, a list of objects or a glob")
 
 
-def _table_faults(key: str, text: str, project: str) -> Iterator[Fault]:
+def _table_faults(key: str, parse: Callable[[], object]) -> Iterator[Fault]:
     try:
-        parse_table(text, project)
+        parse()
     except TableError as error:
         yield replace(error.fault, where=key)
 
@@ -252,7 +252,7 @@ def _classes(key: str, label: LabelConfig, type_: MaxComputeType | None) -> Iter
 def _output(key: str, output: OutputConfig, config: JobConfig) -> Iterator[Fault]:
     yield from _one_place(key, output.oss, output.table)
     if output.table is not None:
-        yield from _table_faults(f"{key}.table", output.table, config.tables.project)
+        yield from _table_faults(f"{key}.table", lambda: parse_target(output.table or "", config.tables.project))
     if output.ddl is not None and output.table is None:
         yield Fault("a CREATE TABLE statement needs its table", where=f"{key}.ddl", todo=f"set {key}.table")
     ddl = None
@@ -298,6 +298,6 @@ def _written_twice(config: JobConfig) -> Iterator[Fault]:
 def _ref(table: str, project: str) -> TableRef | None:
     """Returns the table that is meant, or None for an address that is a fault already."""
     try:
-        return parse_table(table, project)
+        return parse_target(table, project)
     except TableError:
         return None

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pai_train.errors import Fault, TableError
-from pai_train.spec.address import TableRef, parse_table
+from pai_train.spec.address import TableRef, parse_table, parse_tables, parse_target
 from pai_train.spec.ddl import SyntaxFault, parse_ddl
 from pai_train.spec.names import character
 from pai_train.spec.tokens import is_name
@@ -45,7 +45,7 @@ def stage_faults(config: JobConfig) -> Iterator[Fault]:
             yield Fault(f"not a CREATE TABLE statement: {fault}", where="stage.ddl", got=stage.ddl)
     if stage.ddl is not None or stage.to.lower().startswith(_SCHEME):
         try:
-            parse_table(stage.to, config.tables.project)
+            parse_target(stage.to, config.tables.project)
         except TableError as error:
             yield replace(error.fault, where="stage.to")
     if stage.ddl is None and not stage.to.lower().startswith(_SCHEME) and target_table(config) is None:
@@ -73,9 +73,9 @@ def target_table(config: JobConfig) -> TableRef | None:
     if to.count(".") > 1 or not all(map(is_name, to.split("."))):
         return None
     ref = parse_table(to, project)
-    inputs, outputs = config.inputs.values(), config.outputs.values()
-    named = {*(rows.table for rows in inputs), *(output.table for output in outputs)} - {None}
-    return ref if any(_same(parse_table(str(text), project), ref) for text in named) else None
+    named = [parse_tables(rows.table, project) for rows in config.inputs.values() if rows.table is not None]
+    named += [parse_tables(output.table, project) for output in config.outputs.values() if output.table is not None]
+    return ref if any(_same(other, ref) for others in named for other in others) else None
 
 
 def _same(one: TableRef, other: TableRef) -> bool:

@@ -70,10 +70,23 @@ class Tables(Protocol):
         ...
 
     def source(self, ref: TableRef, snapshot: str | None = None, rows: range | None = None) -> Source:
-        """Opens a table, or the partitions that `ref` names, for reading.
+        """Opens a table, or the partitions and rows that `ref` names, for reading.
+
+        Args:
+            ref: The address.
+            snapshot: The snapshot's id; None for the current one.
+            rows: Only these rows, counted from 0 over what `ref` names, in the source's order; None for all.
 
         Raises:
-            TableError: No such table, partition or snapshot.
+            TableError: No such table, partition or snapshot, or a range beyond the rows there are.
+        """
+        ...
+
+    def count(self, ref: TableRef, snapshot: str | None = None) -> int:
+        """Returns how many rows `ref` names; reads no rows.
+
+        Raises:
+            TableError: As `source`.
         """
         ...
 

@@ -73,6 +73,9 @@ class IcebergTables:
     def source(self, ref: TableRef, snapshot: str | None = None, rows: range | None = None) -> Source:
         return IcebergSource(ref, self._load(ref), self._catalog.store, snapshot, rows)
 
+    def count(self, ref: TableRef, snapshot: str | None = None) -> int:
+        return IcebergSource(ref, self._load(ref), self._catalog.store, snapshot).rows
+
     def write(self, ref: TableRef, mode: WriteMode, token: str) -> WriteSession:
         self._load(ref)
         return IcebergWrite(self._catalog, ref, mode, token)

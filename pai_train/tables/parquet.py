@@ -2,84 +2,47 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import UnsupportedPyArrowTypeException, pyarrow_to_schema
 
 from pai_train.errors import DataError
+from pai_train.storage import ObjectMissing
+from pai_train.tables.project import Wanted, project
+from pai_train.tables.recent import Recent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pyiceberg.table.name_mapping import NameMapping
+    from pyiceberg.types import NestedField
 
     from pai_train.storage import Store
-
-FIELD_ID = b"PARQUET:field_id"
+    from pai_train.tables.data_file import DataFile
 
 _FOOTERS = 64
 _CACHED_BYTES = 128 * 2**20
 _LARGE_GROUP_BYTES = 64 * 2**20
 _STREAMED_ROWS = 16384
+_RESTORE = "restore this file, or read a snapshot that does not hold it; the table's other files are untouched"
 
 
 @dataclass(frozen=True)
-class DataFile:
-    """A data file as the manifest describes it.
+class Footer:
+    """What a file says of itself.
 
     Attributes:
-        url: Where it lies.
-        rows: Its record count.
-        bytes: Its size.
-        constants: Values of partition columns, by field id: all rows of the file have them.
+        parquet: Its row groups.
+        fields: Its columns, by field id.
     """
 
-    url: str
-    rows: int
-    bytes: int
-    constants: Mapping[int, pa.Scalar] = field(default_factory=dict, compare=False)
-
-
-class Recent:
-    """The most recently used results of slow calls, up to a total weight; each is computed once, also by threads."""
-
-    def __init__(self, limit: int, weight: Callable[[Any], int]) -> None:
-        self._limit = limit
-        self._weight = weight
-        self._lock = threading.Lock()
-        self._held: OrderedDict[Hashable, Future[Any]] = OrderedDict()
-        self._weights: dict[Hashable, int] = {}
-
-    def get(self, key: Hashable, compute: Callable[[], Any]) -> Any:
-        """Returns the result for `key`, computing it where it is not held; a failure is not kept."""
-        with self._lock:
-            future = self._held.get(key)
-            mine = future is None
-            if future is None:
-                future = self._held[key] = Future()
-            self._held.move_to_end(key)
-        if mine:
-            self._fill(key, future, compute)
-        return future.result()
-
-    def _fill(self, key: Hashable, future: Future[Any], compute: Callable[[], Any]) -> None:
-        try:
-            result = compute()
-        except BaseException as fault:
-            with self._lock:
-                del self._held[key]
-            future.set_exception(fault)
-            return
-        future.set_result(result)
-        with self._lock:
-            self._weights[key] = self._weight(result)
-            while sum(self._weights.values()) > self._limit:
-                oldest = next(held for held in self._held if held in self._weights)
-                del self._held[oldest], self._weights[oldest]
+    parquet: pq.FileMetaData
+    fields: Mapping[int, NestedField]
 
 
 class ParquetReader:
@@ -87,69 +50,107 @@ class ParquetReader:
 
     Args:
         store: Where the files lie.
+        names: Field ids by name, for files that were written without ids.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, names: NameMapping | None = None) -> None:
         self._store = store
+        self._names = names
         self._footers = Recent(_FOOTERS, lambda _: 1)
         self._groups = Recent(_CACHED_BYTES, lambda table: max(1, int(table.nbytes)))
 
-    def read(
-        self, file: DataFile, lo: int, hi: int, fields: Sequence[tuple[int, pa.Field]]
-    ) -> Iterator[pa.RecordBatch]:
-        """Yields rows lo to hi, not including hi, of a file.
+    def read(self, file: DataFile, lo: int, hi: int, wanted: Sequence[Wanted]) -> Iterator[pa.Table]:
+        """Yields the rows from place `lo` to `hi`, not including `hi`, of a file, without the deleted ones.
 
         Args:
             file: The data file.
             lo: First row.
             hi: Row after the last.
-            fields: Iceberg field id and declared Arrow field of each column, in the order wanted.
+            wanted: The columns, in order.
 
         Raises:
-            DataError: The file is not what the manifest says, or a value does not fit its declared type.
+            DataError: The file is not what the manifest says, is damaged, or a value does not fit its declared type.
         """
-        try:
-            footer = self._footers.get(file.url, lambda: self._footer(file.url))
-            if footer.num_rows != file.rows:
-                raise DataError(
-                    "a data file has changed since it was published",
-                    where=file.url,
-                    got=f"{footer.num_rows} rows",
-                    wanted=f"{file.rows} rows",
-                )
-            names = _names_by_id(footer)
-            stored = tuple(names[i] for i, _ in fields if i in names and i not in file.constants)
-            schema = pa.schema([declared for _, declared in fields])
-            for table in self._tables(file.url, footer, stored, lo, hi):
-                yield from _project(table, fields, schema, names, file.constants).to_batches()
-        except pa.ArrowException as fault:
-            raise DataError(
-                "a data file cannot be read as the table declares it", where=file.url, got=str(fault)
-            ) from fault
+        with reading(file.url):
+            footer = self.footer(file)
+            for at, table in self._tables(file, footer, tuple(wanted), lo, hi):
+                alive = file.alive(at, at + table.num_rows)
+                yield table if alive is None else table.filter(alive)
 
-    def _footer(self, url: str) -> pq.FileMetaData:
-        with self._store.open_input(url) as stream:
-            return pq.read_metadata(stream)
+    def footer(self, file: DataFile) -> Footer:
+        """Returns what a file says of itself.
+
+        Raises:
+            DataError: It is not the file that the manifest describes.
+        """
+        with reading(file.url):
+            footer: Footer = self._footers.get(file.url, lambda: self._footer(file))
+        return footer
+
+    def _footer(self, file: DataFile) -> Footer:
+        with self._store.open_input(file.url) as stream:
+            size = stream.seek(0, 2)
+            try:
+                parquet = pq.read_metadata(stream)
+            except (pa.ArrowException, OSError) as fault:
+                raise DataError(
+                    "a data file cannot be read: it is cut short or damaged",
+                    where=file.url,
+                    got=f"{size} bytes: {_one_line(fault)}",
+                    wanted=f"a Parquet file of {file.bytes} bytes",
+                    todo=_RESTORE,
+                ) from fault
+        if (parquet.num_rows, size) != (file.stored, file.bytes):
+            raise DataError(
+                "a data file has changed since it was published",
+                where=file.url,
+                got=f"{parquet.num_rows} rows, {size} bytes",
+                wanted=f"{file.stored} rows, {file.bytes} bytes",
+                todo=_RESTORE,
+            )
+        return Footer(parquet, self._fields(file, parquet.schema.to_arrow_schema()))
+
+    def _fields(self, file: DataFile, schema: pa.Schema) -> Mapping[int, NestedField]:
+        try:
+            found = pyarrow_to_schema(schema, self._names, downcast_ns_timestamp_to_us=True)
+        except (ValueError, TypeError, UnsupportedPyArrowTypeException) as fault:
+            raise DataError(
+                "a data file does not say which of the table's columns it holds",
+                where=file.url,
+                got=_one_line(fault),
+                wanted="field ids in the file, or names mapped to them in the table's schema.name-mapping.default",
+            ) from fault
+        return {field.field_id: field for field in found.fields}
 
     def _tables(
-        self, url: str, footer: pq.FileMetaData, columns: tuple[str, ...], lo: int, hi: int
-    ) -> Iterator[pa.Table]:
+        self, file: DataFile, footer: Footer, wanted: tuple[Wanted, ...], lo: int, hi: int
+    ) -> Iterator[tuple[int, pa.Table]]:
+        """Yields pieces of the range, each with its place in the file."""
+        names = tuple(
+            footer.fields[one.id].name for one in wanted if one.id in footer.fields and one.id not in file.constants
+        )
         first = 0
-        for group in range(footer.num_row_groups):
-            size = footer.row_group(group).num_rows
+        for group in range(footer.parquet.num_row_groups):
+            size = footer.parquet.row_group(group).num_rows
             start, stop = max(lo - first, 0), min(hi - first, size)
+            at = first + start
             first += size
             if start >= stop:
                 continue
-            if footer.row_group(group).total_byte_size > _LARGE_GROUP_BYTES:
-                yield from self._streamed(url, footer, group, columns, start=start, stop=stop)
+            if footer.parquet.row_group(group).total_byte_size > _LARGE_GROUP_BYTES:
+                for table in self._streamed(file.url, footer.parquet, group, names, start=start, stop=stop):
+                    yield at, project(table, wanted, footer.fields, file.constants)
+                    at += table.num_rows
                 continue
-            decode = partial(self._decoded, url, footer, group, columns)
-            table = self._groups.get((url, group, columns), decode)
-            yield table.slice(start, stop - start)
+            decode = partial(self._decoded, file.url, footer.parquet, group, names)
+            table = self._groups.get((file.url, group, names), decode)
+            yield at, project(table.slice(start, stop - start), wanted, footer.fields, file.constants)
 
     def _decoded(self, url: str, footer: pq.FileMetaData, group: int, columns: tuple[str, ...]) -> pa.Table:
-        with self._store.open_input(url) as stream, pq.ParquetFile(stream, metadata=footer, pre_buffer=True) as file:
+        with (
+            self._store.open_input(url) as stream,
+            pq.ParquetFile(stream, metadata=footer, pre_buffer=True, page_checksum_verification=True) as file,
+        ):
             return file.read_row_group(group, columns=list(columns), use_threads=False)
 
     def _streamed(
@@ -157,7 +158,10 @@ class ParquetReader:
     ) -> Iterator[pa.Table]:
         """Yields part of a row group that is too large to be held: rows before it are decoded and let go."""
         at = 0
-        with self._store.open_input(url) as stream, pq.ParquetFile(stream, metadata=footer) as file:
+        with (
+            self._store.open_input(url) as stream,
+            pq.ParquetFile(stream, metadata=footer, page_checksum_verification=True) as file,
+        ):
             for batch in file.iter_batches(_STREAMED_ROWS, [group], list(columns), use_threads=False):
                 lo, hi = max(start - at, 0), min(stop - at, batch.num_rows)
                 at += batch.num_rows
@@ -167,28 +171,25 @@ class ParquetReader:
                     return
 
 
-def _names_by_id(footer: pq.FileMetaData) -> dict[int, str]:
-    return {
-        int(column.metadata[FIELD_ID]): column.name
-        for column in footer.schema.to_arrow_schema()
-        if column.metadata and FIELD_ID in column.metadata
-    }
+@contextmanager
+def reading(url: str) -> Iterator[None]:
+    """Says of what goes wrong with a data file which one it is, and what to do.
+
+    Raises:
+        DataError: The file is gone or damaged.
+    """
+    try:
+        yield
+    except ObjectMissing as fault:
+        raise DataError("a data file of the table is gone", where=url, todo=_RESTORE) from fault
+    except (pa.ArrowException, OSError) as fault:
+        raise DataError(
+            "a data file cannot be read as the table declares it, or is damaged",
+            where=url,
+            got=_one_line(fault),
+            todo=_RESTORE,
+        ) from fault
 
 
-def _project(
-    table: pa.Table,
-    fields: Sequence[tuple[int, pa.Field]],
-    schema: pa.Schema,
-    names: Mapping[int, str],
-    constants: Mapping[int, pa.Scalar],
-) -> pa.Table:
-    """Puts columns in order, cast to their declared types; what the file does not hold is constant or null."""
-    columns = []
-    for field_id, declared in fields:
-        if field_id in constants:
-            columns.append(pa.repeat(constants[field_id].cast(declared.type), table.num_rows))
-        elif field_id in names:
-            columns.append(table.column(names[field_id]).cast(declared.type))
-        else:
-            columns.append(pa.nulls(table.num_rows, declared.type))
-    return pa.Table.from_arrays(columns, schema=schema)
+def _one_line(fault: Exception) -> str:
+    return " ".join(str(fault).split())

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pai_train.errors import TableError, did_you_mean
+from pai_train.spec.address import refuse_rows
 from pai_train.tables.arrow import arrow_type
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ def one_partition(ref: TableRef, columns: Sequence[Column]) -> Partition:
     """Returns the one whole partition that a write goes to; empty for a table without partitions.
 
     Raises:
-        TableError: No partition, more than one, or one that leaves a partition column out.
+        TableError: No partition, more than one, one that leaves a partition column out, or a range of rows.
     """
+    refuse_rows(ref)
     check_keys(ref, columns)
     names = [column.name for column in columns]
     if not names:

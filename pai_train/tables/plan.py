@@ -1,4 +1,4 @@
-"""Which data files hold a snapshot's rows: manifests only, no data file is opened."""
+"""Which data files hold a snapshot's rows: manifests and delete files only, no data file is opened."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ from typing import TYPE_CHECKING
 from pyiceberg.manifest import DataFile as ManifestFile
 from pyiceberg.manifest import FileFormat
 
-from pai_train.errors import TableError
-from pai_train.tables.parquet import DataFile
+from pai_train.errors import DataError, PaiTrainError, TableError
+from pai_train.tables.data_file import DataFile
+from pai_train.tables.deletes import NONE, deleted_rows, refused
 from pai_train.tables.partitions import Stored, arrow_value, check_keys, selects, unknown_partition
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pyiceberg.table import FileScanTask, Table
 
     from pai_train.spec.address import TableRef
     from pai_train.spec.ddl import Column
+    from pai_train.storage import Store
+    from pai_train.tables.deletes import Positions
 
 
-def plan(ref: TableRef, table: Table, snapshot_id: int, partitions: Sequence[Column]) -> list[DataFile]:
+def plan(ref: TableRef, table: Table, store: Store, snapshot_id: int, partitions: Sequence[Column]) -> list[DataFile]:
     """Lists the data files of a snapshot, or of the partitions of it that `ref` names, sorted by URL.
 
     Raises:
-        TableError: An unknown partition, or a file whose rows cannot be numbered: deleted rows, no Parquet.
+        TableError: An unknown partition, or a file that is not served: rows deleted by value, no Parquet.
+        DataError: A manifest or a delete file is damaged.
     """
     check_keys(ref, partitions)
-    tasks = list(table.scan(snapshot_id=snapshot_id).plan_files())
+    tasks = _tasks(ref, table, snapshot_id)
     for task in tasks:
         _check(ref, task, partitions)
     held = sorted({stored(task.file) for task in tasks}, key=str)
@@ -36,7 +40,8 @@ def plan(ref: TableRef, table: Table, snapshot_id: int, partitions: Sequence[Col
             raise unknown_partition(ref, pairs, partitions, held)
     chosen = [task for task in tasks if selects(stored(task.file), partitions, ref.partitions)]
     ids = [table.metadata.schema().find_field(c.name, case_sensitive=False).field_id for c in partitions]
-    return sorted((_data_file(task, partitions, ids) for task in chosen), key=lambda file: file.url)
+    deleted = deleted_rows(store, chosen)
+    return sorted((_data_file(task, partitions, ids, deleted) for task in chosen), key=lambda file: file.url)
 
 
 def stored(file: ManifestFile) -> Stored:
@@ -44,14 +49,24 @@ def stored(file: ManifestFile) -> Stored:
     return tuple(file.partition[index] for index in range(len(file.partition)))
 
 
-def _check(ref: TableRef, task: FileScanTask, partitions: Sequence[Column]) -> None:
-    if task.delete_files:
-        raise TableError(
-            "rows of the table were deleted in place, which is not served",
+def _tasks(ref: TableRef, table: Table, snapshot_id: int) -> list[FileScanTask]:
+    try:
+        return list(table.scan(snapshot_id=snapshot_id).plan_files())
+    except PaiTrainError:
+        raise
+    except Exception as fault:
+        # What a damaged manifest raises depends on where it is damaged.
+        if "equality deletes" in str(fault):
+            raise refused(str(ref), str(fault)) from fault
+        raise DataError(
+            "the manifests of the table cannot be read",
             where=str(ref),
-            got=f"{len(task.delete_files)} delete files for {task.file.file_path}",
-            todo="compact the table with the engine that deleted the rows",
-        )
+            got=f"snapshot {snapshot_id}: {fault}",
+            todo="restore the files in the table's metadata folder, or read another snapshot",
+        ) from fault
+
+
+def _check(ref: TableRef, task: FileScanTask, partitions: Sequence[Column]) -> None:
     if task.file.file_format != FileFormat.PARQUET:
         raise TableError("a data file is not Parquet", where=task.file.file_path, got=str(task.file.file_format))
     if len(task.file.partition) != len(partitions):
@@ -63,9 +78,13 @@ def _check(ref: TableRef, task: FileScanTask, partitions: Sequence[Column]) -> N
         )
 
 
-def _data_file(task: FileScanTask, partitions: Sequence[Column], ids: Sequence[int]) -> DataFile:
+def _data_file(
+    task: FileScanTask, partitions: Sequence[Column], ids: Sequence[int], deleted: Mapping[str, Positions]
+) -> DataFile:
+    file = task.file
     constants = {
         field_id: arrow_value(column, value)
-        for field_id, column, value in zip(ids, partitions, stored(task.file), strict=True)
+        for field_id, column, value in zip(ids, partitions, stored(file), strict=True)
     }
-    return DataFile(task.file.file_path, task.file.record_count, task.file.file_size_in_bytes, constants)
+    gone = deleted.get(file.file_path, NONE)
+    return DataFile(file.file_path, file.record_count, file.file_size_in_bytes, constants, gone, file)

@@ -9,17 +9,21 @@ from pai_train.errors import DataError, TableError, did_you_mean
 from pai_train.spec.contracts import Chunk, Snapshot
 from pai_train.tables.arrow import arrow_schema
 from pai_train.tables.columns import declared_columns
-from pai_train.tables.parquet import DataFile, ParquetReader
+from pai_train.tables.parquet import ParquetReader
 from pai_train.tables.plan import plan
+from pai_train.tables.project import Wanted
+from pai_train.tables.ranges import chosen_rows, named_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
     from pyiceberg.table import Table
+    from pyiceberg.types import NestedField
 
     from pai_train.spec.address import TableRef
     from pai_train.storage import Store
+    from pai_train.tables.data_file import DataFile
 
 EMPTY = "empty"
 
@@ -34,11 +38,14 @@ class IcebergSource:
     the source; the others come last.
 
     Args:
-        ref: The table, and the partitions that are meant.
+        ref: The table, and the partitions and rows that are meant.
         table: The table as loaded.
         store: Where its files lie.
         snapshot: The snapshot's id; None for the current one.
-        rows: Only these rows, counted over all files from 0; None for all.
+        rows: Only these rows, counted from 0 over what `ref` names; None for all.
+
+    Attributes:
+        rows: How many there are.
 
     Raises:
         TableError: No such snapshot or partition, a range that is not within the rows, or rows deleted in place.
@@ -52,19 +59,20 @@ class IcebergSource:
         columns = [*data, *(column for column in partitions if column.name not in fixed)]
         self.schema = arrow_schema(columns)
         schema = table.metadata.schema()
-        self._ids = {column.name: schema.find_field(column.name, case_sensitive=False).field_id for column in columns}
+        self._fields = {column.name: schema.find_field(column.name, case_sensitive=False) for column in columns}
         self._ref = ref
-        self._reader = ParquetReader(store)
+        self._reader = ParquetReader(store, table.name_mapping())
         snapshot_id = _snapshot_id(ref, table, snapshot)
-        files = plan(ref, table, snapshot_id, partitions) if snapshot_id is not None else []
+        files = plan(ref, table, store, snapshot_id, partitions) if snapshot_id is not None else []
         self._files = {file.url: file for file in files}
         total = sum(file.rows for file in files)
-        _check_rows(ref, rows, total)
-        self._chunks = tuple(_cut(files, total, range(total) if rows is None else rows))
+        named, chosen = named_rows(ref, total), chosen_rows(ref, rows, total)
+        self._chunks = tuple(_cut(files, len(named), chosen))
+        self.rows = len(chosen)
         self.snapshot = Snapshot(
             id=EMPTY if snapshot_id is None else str(snapshot_id),
-            rows=total if rows is None else len(rows),
-            bytes=sum(file.bytes for file in files) if rows is None else None,
+            rows=self.rows,
+            bytes=sum(file.bytes for file in files) if self.rows == total else None,
         )
 
     def chunks(self) -> Sequence[Chunk]:
@@ -72,15 +80,21 @@ class IcebergSource:
 
     def read(self, chunk: Chunk, columns: Sequence[str], start: int = 0) -> Iterator[pa.RecordBatch]:
         file, lo, hi = self._locate(chunk)
-        fields = [self._field(name) for name in columns]
-        return self._reader.read(file, min(lo + start, hi), hi, fields)
+        wanted = [self._wanted(name) for name in columns]
+        at = hi if start >= (chunk.rows or 0) else file.place(file.counted(lo) + start)
+        return self._batches(file, at, hi, wanted)
 
-    def _field(self, name: str) -> tuple[int, pa.Field]:
-        if name.lower() not in self._ids:
+    def _batches(self, file: DataFile, lo: int, hi: int, wanted: Sequence[Wanted]) -> Iterator[pa.RecordBatch]:
+        for table in self._reader.read(file, lo, hi, wanted):
+            yield from table.to_batches()
+
+    def _wanted(self, name: str) -> Wanted:
+        field: NestedField | None = self._fields.get(name.lower())
+        if field is None:
             raise TableError(
-                f"the table has no column {name!r}", where=str(self._ref), todo=did_you_mean(name, self._ids)
+                f"the table has no column {name!r}", where=str(self._ref), todo=did_you_mean(name, self._fields)
             )
-        return self._ids[name.lower()], self.schema.field(name.lower())
+        return Wanted(field, self.schema.field(name.lower()))
 
     def _locate(self, chunk: Chunk) -> tuple[DataFile, int, int]:
         url, _, rows = chunk.ref.rpartition("@")
@@ -109,22 +123,16 @@ def _snapshot_id(ref: TableRef, table: Table, wanted: str | None) -> int | None:
     return int(wanted)
 
 
-def _check_rows(ref: TableRef, rows: range | None, total: int) -> None:
-    if rows is not None and (rows.step != 1 or not 0 <= rows.start <= rows.stop <= total):
-        raise TableError(
-            "the range of rows is not within the table", where=str(ref), got=str(rows), wanted=f"within 0 to {total}"
-        )
-
-
-def _cut(files: Sequence[DataFile], total: int, rows: range) -> Iterator[Chunk]:
-    """Cuts each file every N rows, N from the snapshot's row count alone, then keeps what lies in `rows`."""
-    size = min(max(-(-total // _CHUNKS), _MIN_ROWS), _MAX_ROWS)
+def _cut(files: Sequence[DataFile], named: int, rows: range) -> Iterator[Chunk]:
+    """Cuts each file every N rows, N from the count of rows named alone, then keeps what lies in `rows`."""
+    size = min(max(-(-named // _CHUNKS), _MIN_ROWS), _MAX_ROWS)
     first, count = 0, 0
     for file in files:
         edges = [*range(0, file.rows, size), file.rows]
         for lo, hi in pairwise(edges):
             start, stop = max(lo, rows.start - first), min(hi, rows.stop - first)
             if start < stop:
-                yield Chunk(count, stop - start, None, f"{file.url}@{start}-{stop}")
+                places = file.span(start, stop)
+                yield Chunk(count, stop - start, None, f"{file.url}@{places[0]}-{places[1]}")
                 count += 1
         first += file.rows

@@ -54,6 +54,16 @@ ONE_OVERRIDE: dict[str, tuple[str, str, tuple[str, ...]]] = {
         ("did you mean 'task'?",),
     ),
     "list-item": ("inputs.train.features=[a,3]", "inputs.train.features[1]: has the wrong type", ("got: 3",)),
+    "rows-of-an-output": (
+        "outputs.done.table='result?start=5'",
+        "a write replaces or adds whole rows, and its address names a range of them",
+        ("got: ?start=5", "to do: write to odps://pai_train/tables/result"),
+    ),
+    "rows-twice": (
+        "inputs.test={table: 'a?end=5,b,a?start=4', label: b}",
+        "rows of a table would be read twice",
+        ("'odps://pai_train/tables/a?start=0&end=5' and 'odps://pai_train/tables/a?start=4'",),
+    ),
     "gpus-negative": ("gpus=-1", "command line gpus=-1: not a choice of GPUs", ("got: -1", "wanted: 0, a number")),
     "gpus-word": ("gpus=aoto", "command line gpus=aoto: not a choice of GPUs", ("did you mean 'auto'?",)),
     "gpus-twice": ("gpus='0,0'", "gpus='0,0': not a choice of GPUs", ()),
@@ -87,7 +97,7 @@ ONE_OVERRIDE: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "bad-table": (
         "outputs.done.table='a,b'",
         "outputs.done.table='a,b': several tables where one is meant",
-        (),
+        ("only an input reads several",),
     ),
     "bad-type": ("inputs.train.columns.a=BIGNT", "not a column type: unknown type 'BIGNT'", ("got: BIGNT",)),
     "defaults-count": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 
 import pyarrow as pa
 import pytest
@@ -54,6 +55,40 @@ def test_a_partition_is_read_and_another_of_the_same_table_written(columns, jobs
     assert record["inputs"]["train"]["rows"] == 60
     assert record["outputs"]["predictions"]["rows"] == 60
     assert len(read_table(jobs.cwd / "data/tables", "parted")) == 120
+
+
+def test_ranges_of_several_tables_are_one_input_and_run_again(jobs, tables):
+    fill(tables, "first", PARTED.partition(" partitioned")[0].replace("parted", "first"), ROWS)
+    fill(tables, "odps://pai_train/tables/parted/pt=a", PARTED, ROWS)
+    record = jobs.done(
+        *QUICK,
+        "inputs.train.table=first?start=10&end=40,odps://pai_train/tables/parted/pt=a?start=50",
+        "outputs.predictions.table=out",
+    )
+    train = record["inputs"]["train"]
+    assert train["address"] == (
+        "odps://pai_train/tables/first?start=10&end=40,odps://pai_train/tables/parted/pt=a?start=50"
+    )
+    assert (train["rows"], record["outputs"]["predictions"]["rows"]) == (40, 40)
+    assert len(train["snapshot"]["id"].split(",")) == 2
+    rows = read_table(jobs.cwd / "data/tables", "out")
+    assert [row[3] for row in rows] == [*ROWS["f4"][10:40], *ROWS["f4"][50:]]
+    fill(tables, "first", PARTED.partition(" partitioned")[0].replace("parted", "first"), {"f1": [0.0], "f5": ["c"]})
+    words = shlex.split(record["reproduce"])
+    again = jobs.done(*words[words.index("pai_train") + 1 :])
+    assert again["inputs"]["train"]["snapshot"] == train["snapshot"]
+    assert again["weights_sha256"] == record["weights_sha256"]
+
+
+def test_several_tables_that_differ_are_refused(jobs, tables):
+    fill(tables, "first", PARTED.partition(" partitioned")[0].replace("parted", "first"), ROWS)
+    fill(tables, "slim", "create table slim(f1 DOUBLE, f5 BIGINT)", {"f1": [1.0], "f5": [2]})
+    text = jobs.run(*QUICK, "inputs.train.table=first,slim,frist").text
+    assert "there is no such table" in text
+    assert "did you mean 'first'?" in text
+    text = jobs.run(*QUICK, "inputs.train.table=first,slim").text
+    for line in ("these differ", "- f2 double", "- f5 string", "+ f5 int64", "+++ odps://pai_train/tables/slim"):
+        assert line in text
 
 
 def test_rows_without_a_label_are_predicted(jobs, tables):

@@ -15,13 +15,14 @@ from pai_train.errors import TableError
 from pai_train.spec.contracts import Part
 from pai_train.spec.ddl import parse_ddl
 from pai_train.tables.arrow import arrow_schema
+from tests.suites.table_reading import ReadingSuite
 from tests.suites.table_rows import DAILY, EVERY_TYPE, IRIS, PROJECT, VALUES, ids, read, ref, rows, stage, write
 
 if TYPE_CHECKING:
     from pai_train.tables.contracts import Tables
 
 
-class TableSuite:
+class TableSuite(ReadingSuite):
     """The tests; `tables` is a fixture of the subclass."""
 
     @pytest.fixture

@@ -12,15 +12,15 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyiceberg.table import FileScanTask
 
-from pai_train.errors import DataError, StorageError, TableError
+from pai_train.errors import DataError, TableError
 from pai_train.spec.contracts import Chunk
 from pai_train.spec.ddl import parse_ddl
 from pai_train.storage import Store, open_store
-from pai_train.tables import parquet, plan
+from pai_train.tables import parquet
 from pai_train.tables.catalog import CommitRaced, StoreCatalog
 from pai_train.tables.iceberg import IcebergTables
+from pai_train.tables.recent import Recent
 from tests.suites.table_rows import EVERY_TYPE, IRIS, PROJECT, ids, read, ref, rows, stage, write
 from tests.suites.table_suite import TableSuite
 
@@ -29,6 +29,7 @@ import json, sys
 from pai_train.spec.address import parse_table
 from pai_train.spec.contracts import Part
 from pai_train.tables.iceberg import IcebergTables
+from pai_train.tables.recent import Recent
 root, token, parts = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 session = IcebergTables(root, "lab").write(parse_table("iris", "lab"), "append", token)
 sys.stdout.write(session.commit([Part(**part) for part in parts]).id)
@@ -203,7 +204,7 @@ def test_chunks_open_no_data_file_and_depend_on_the_snapshot_alone(tables, store
     source = tables.source(ref("iris"))
     assert source.chunks() == before
     assert {chunk.rows for chunk in before[:-1]} == {4}
-    with pytest.raises(StorageError, match="no such object"):
+    with pytest.raises(DataError, match="a data file of the table is gone"):
         list(source.read(before[0], ["id"]))
     parts = tables.source(ref("iris"), rows=range(5, 9)).chunks()
     assert [chunk.ref.rpartition("@")[2] for chunk in parts] == ["5-8", "8-9"]
@@ -288,7 +289,7 @@ def test_recent_forgets_the_oldest_and_every_failure():
         calls.append(key)
         return key if key != "bad" else 1 / 0
 
-    recent = parquet.Recent(2, lambda _: 1)
+    recent = Recent(2, lambda _: 1)
     for key in ("a", "b", "a", "c", "a", "b"):
         assert recent.get(key, partial(compute, key)) == key
     assert calls == ["a", "b", "c", "b"]
@@ -296,14 +297,6 @@ def test_recent_forgets_the_oldest_and_every_failure():
         with pytest.raises(ZeroDivisionError):
             recent.get("bad", partial(compute, "bad"))
     assert calls[4:] == ["bad", "bad"]
-
-
-def test_files_with_deleted_rows_are_refused(tables):
-    write(tables, "iris", "t", rows(0, 10))
-    (task,) = tables._catalog.load_table(("lab", "iris")).scan().plan_files()
-    deleted = FileScanTask(task.file, {task.file})
-    with pytest.raises(TableError, match=r"deleted in place(.|\n)*compact"):
-        plan._check(ref("iris"), deleted, ())
 
 
 def test_a_write_is_silent(tables, caplog):

@@ -1,0 +1,78 @@
+"""Which columns of an input are learned, and which the model sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pai_train.errors import Fault, did_you_mean
+from pai_train.job import LabelPlan
+from pai_train.spec.config import InputConfig, LabelConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pai_train.spec.types import MaxComputeType
+
+CLASS_TYPES = ("STRING", "VARCHAR", "CHAR", "BIGINT", "INT", "SMALLINT", "TINYINT", "BOOLEAN")
+NUMBER_TYPES = ("DOUBLE", "FLOAT", "BIGINT", "INT", "SMALLINT", "TINYINT")
+FEATURE_TYPES = (*CLASS_TYPES, "DOUBLE", "FLOAT")
+
+
+def learned(key: str, config: InputConfig, types: Mapping[str, MaxComputeType]) -> tuple[LabelPlan | None, list[Fault]]:
+    """Returns the column to predict with its task; None where none is named, or where it is a fault."""
+    if config.label is None:
+        return None, []
+    label = LabelConfig(column=config.label) if isinstance(config.label, str) else config.label
+    key = f"{key}.label"
+    if label.column not in types:
+        return None, [
+            Fault("no column has the label's name", key, got=label.column, todo=did_you_mean(label.column, types))
+        ]
+    kind = _kind(types[label.column])
+    task = label.task
+    if task == "auto":
+        task = "classification" if kind in CLASS_TYPES else "regression"
+    wanted = CLASS_TYPES if task == "classification" else NUMBER_TYPES
+    if kind not in wanted:
+        return None, [
+            Fault(
+                f"the label's type does not go with {task}",
+                key,
+                got=f"{label.column} {types[label.column]}",
+                wanted=f"a column of type {', '.join(wanted)}",
+                todo="name another column, or give label.task",
+            )
+        ]
+    return LabelPlan(label.column, task, tuple(label.classes) if label.classes else None), []
+
+
+def seen(
+    key: str, config: InputConfig, types: Mapping[str, MaxComputeType], label: LabelPlan | None
+) -> tuple[list[str], list[Fault]]:
+    """Returns the columns the model sees: those that are named, or all but the label."""
+    names = config.features
+    if names is None:
+        names = [name for name in types if label is None or name != label.column]
+    faults = [
+        Fault("no column has a feature's name", f"{key}.features", got=name, todo=did_you_mean(name, types))
+        for name in names
+        if name not in types
+    ]
+    faults += [
+        Fault(
+            f"column {name!r} cannot be a feature",
+            f"{key}.features",
+            got=str(types[name]),
+            wanted=", ".join(FEATURE_TYPES),
+            todo="list the columns the model sees in features",
+        )
+        for name in names
+        if name in types and _kind(types[name]) not in FEATURE_TYPES
+    ]
+    if not names:
+        faults.append(Fault("the input has no feature columns", f"{key}.features", todo="name at least one"))
+    return names, faults
+
+
+def _kind(declared: MaxComputeType) -> str:
+    return str(declared).partition("(")[0].partition("<")[0]
