@@ -60,23 +60,19 @@ class Dealer:
         Returns:
             The batches, or None when there was nothing left in this epoch.
         """
-        steps = self._plan.steps
-        # 16 bits where they suffice: numpy sorts them by radix.
-        numbers = np.arange(steps, dtype=np.uint16 if steps <= 2**16 else np.int64)
-        batch_of = []
-        meant = np.zeros(steps, np.int64)
-        for lane in self.lanes:
-            shares = self._shares(lane)
-            meant += shares
-            batch_of.append(np.repeat(numbers, shares)[: given[lane]])
-        number = np.concatenate(batch_of) if batch_of else np.zeros(0, np.uint16)
-        if not len(number):
+        shares = np.stack([self._shares(lane) for lane in self.lanes]) if self.lanes else np.zeros((0, 1), np.int64)
+        held = np.array([given[lane] for lane in self.lanes], np.int64)
+        # Row counts by lane and batch: what the lane is to give, up to where it ends.
+        behind = np.minimum(shares.cumsum(axis=1), held[:, None])
+        counts = np.diff(behind, axis=1, prepend=0)
+        rows, meant = counts.sum(axis=0), shares.sum(axis=0)
+        if not rows.any():
             return None
-        rows = np.bincount(number, minlength=steps)
         count = int(np.flatnonzero(rows)[-1]) + 1
         order: Int64s | None = None
-        if len(batch_of) > 1 and count > 1:
-            order = np.argsort(number, kind="stable").astype(np.int64)
+        if len(self.lanes) > 1 and count > 1:
+            first = behind - counts + (held.cumsum() - held)[:, None]
+            order = _laid_out(first.T.ravel(), counts.T.ravel())
         lanes = tuple(cursors.get(lane, cursor) for lane, cursor in enumerate(self.at.lanes))
         before = self.at
         self.at = Position(before.snapshot, before.order, before.seed, before.epoch, before.batch + count, lanes)
@@ -90,3 +86,11 @@ class Dealer:
 
     def _shares(self, lane: int) -> Int64s:
         return self.layout.share(lane, self._plan.batch_size, self.at.batch, self._plan.steps)
+
+
+def _laid_out(starts: Int64s, lengths: Int64s) -> Int64s:
+    """Returns the numbers of runs that start at `starts`, one run after the other."""
+    total = int(lengths.sum())
+    offsets = starts - (lengths.cumsum() - lengths)
+    order: Int64s = np.repeat(offsets, lengths) + np.arange(total, dtype=np.int64)
+    return order

@@ -29,6 +29,7 @@ _FOOTERS = 64
 _CACHED_BYTES = 128 * 2**20
 _LARGE_GROUP_BYTES = 64 * 2**20
 _STREAMED_ROWS = 16384
+_ROWS_PER_DICTIONARY_BYTE = 2
 _RESTORE = "restore this file, or read a snapshot that does not hold it; the table's other files are untouched"
 
 
@@ -59,7 +60,9 @@ class ParquetReader:
         self._footers = Recent(_FOOTERS, lambda _: 1)
         self._groups = Recent(_CACHED_BYTES, lambda table: max(1, int(table.nbytes)))
 
-    def read(self, file: DataFile, lo: int, hi: int, wanted: Sequence[Wanted]) -> Iterator[pa.Table]:
+    def read(
+        self, file: DataFile, lo: int, hi: int, wanted: Sequence[Wanted], *, encoded: bool = False
+    ) -> Iterator[pa.Table]:
         """Yields the rows from place `lo` to `hi`, not including `hi`, of a file, without the deleted ones.
 
         Args:
@@ -67,13 +70,14 @@ class ParquetReader:
             lo: First row.
             hi: Row after the last.
             wanted: The columns, in order.
+            encoded: Whether strings of few values come dictionary encoded.
 
         Raises:
             DataError: The file is not what the manifest says, is damaged, or a value does not fit its declared type.
         """
         with reading(file.url):
             footer = self.footer(file)
-            for at, table in self._tables(file, footer, tuple(wanted), lo, hi):
+            for at, table in self._tables(file, footer, tuple(wanted), lo, hi, encoded=encoded):
                 alive = file.alive(at, at + table.num_rows)
                 yield table if alive is None else table.filter(alive)
 
@@ -123,7 +127,7 @@ class ParquetReader:
         return {field.field_id: field for field in found.fields}
 
     def _tables(
-        self, file: DataFile, footer: Footer, wanted: tuple[Wanted, ...], lo: int, hi: int
+        self, file: DataFile, footer: Footer, wanted: tuple[Wanted, ...], lo: int, hi: int, *, encoded: bool
     ) -> Iterator[tuple[int, pa.Table]]:
         """Yields pieces of the range, each with its place in the file."""
         names = tuple(
@@ -142,14 +146,19 @@ class ParquetReader:
                     yield at, project(table, wanted, footer.fields, file.constants)
                     at += table.num_rows
                 continue
-            decode = partial(self._decoded, file.url, footer.parquet, group, names)
-            table = self._groups.get((file.url, group, names), decode)
+            decode = partial(self._decoded, file.url, footer.parquet, group, names, encoded=encoded)
+            table = self._groups.get((file.url, group, names, encoded), decode)
             yield at, project(table.slice(start, stop - start), wanted, footer.fields, file.constants)
 
-    def _decoded(self, url: str, footer: pq.FileMetaData, group: int, columns: tuple[str, ...]) -> pa.Table:
+    def _decoded(
+        self, url: str, footer: pq.FileMetaData, group: int, columns: tuple[str, ...], *, encoded: bool
+    ) -> pa.Table:
+        kept = repeating(footer.row_group(group), columns) if encoded else []
         with (
             self._store.open_input(url) as stream,
-            pq.ParquetFile(stream, metadata=footer, pre_buffer=True, page_checksum_verification=True) as file,
+            pq.ParquetFile(
+                stream, metadata=footer, read_dictionary=kept, pre_buffer=True, page_checksum_verification=True
+            ) as file,
         ):
             return file.read_row_group(group, columns=list(columns), use_threads=False)
 
@@ -169,6 +178,20 @@ class ParquetReader:
                     yield pa.Table.from_batches([batch.slice(lo, hi - lo)])
                 if at >= stop:
                     return
+
+
+def repeating(group: pq.RowGroupMetaData, columns: Sequence[str]) -> list[str]:
+    """Returns those columns of strings of which a row group holds few values: its dictionary is small beside its rows.
+
+    Larger ones are read as they are: to make a tensor of a large dictionary costs more than it saves.
+    """
+    found = []
+    for column in map(group.column, range(group.num_columns)):
+        if column.path_in_schema in columns and column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page:
+            dictionary_bytes = column.data_page_offset - column.dictionary_page_offset
+            if dictionary_bytes * _ROWS_PER_DICTIONARY_BYTE <= group.num_rows:
+                found.append(column.path_in_schema)
+    return found
 
 
 @contextmanager

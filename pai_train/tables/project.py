@@ -42,10 +42,13 @@ def project(
         held: What the file holds, by field id.
         constants: Values that all rows of the file have, by field id.
 
+    Returns:
+        The wanted columns; one that is dictionary encoded in the file stays so.
+
     Raises:
         pa.ArrowException: A value does not fit its declared type.
     """
-    columns = []
+    columns, fields = [], []
     for one in wanted:
         type_ = one.declared.type
         if one.id in constants:
@@ -54,8 +57,11 @@ def project(
             columns.append(_absent(one.field, type_, table.num_rows))
         else:
             column = table.column(held[one.id].name)
+            if pa.types.is_dictionary(column.type):
+                type_ = pa.dictionary(pa.int32(), type_)
             columns.append(_column(column, held[one.id].field_type, one.field.field_type, type_))
-    return pa.Table.from_arrays(columns, schema=pa.schema([one.declared for one in wanted]))
+        fields.append(one.declared.with_type(type_))
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
 def _column(column: pa.ChunkedArray, held: IcebergType, wanted: IcebergType, declared: pa.DataType) -> pa.ChunkedArray:

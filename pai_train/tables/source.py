@@ -79,13 +79,22 @@ class IcebergSource:
         return self._chunks
 
     def read(self, chunk: Chunk, columns: Sequence[str], start: int = 0) -> Iterator[pa.RecordBatch]:
+        return self._batches(*self._asked(chunk, columns, start), encoded=False)
+
+    def read_encoded(self, chunk: Chunk, columns: Sequence[str], start: int = 0) -> Iterator[pa.RecordBatch]:
+        """As `read`, with strings of few values dictionary encoded; see `EncodedSource`."""
+        return self._batches(*self._asked(chunk, columns, start), encoded=True)
+
+    def _asked(self, chunk: Chunk, columns: Sequence[str], start: int) -> tuple[DataFile, int, int, list[Wanted]]:
         file, lo, hi = self._locate(chunk)
         wanted = [self._wanted(name) for name in columns]
         at = hi if start >= (chunk.rows or 0) else file.place(file.counted(lo) + start)
-        return self._batches(file, at, hi, wanted)
+        return file, at, hi, wanted
 
-    def _batches(self, file: DataFile, lo: int, hi: int, wanted: Sequence[Wanted]) -> Iterator[pa.RecordBatch]:
-        for table in self._reader.read(file, lo, hi, wanted):
+    def _batches(
+        self, file: DataFile, lo: int, hi: int, wanted: Sequence[Wanted], *, encoded: bool
+    ) -> Iterator[pa.RecordBatch]:
+        for table in self._reader.read(file, lo, hi, wanted, encoded=encoded):
             yield from table.to_batches()
 
     def _wanted(self, name: str) -> Wanted:
