@@ -92,5 +92,4 @@ def _laid_out(starts: Int64s, lengths: Int64s) -> Int64s:
     """Returns the numbers of runs that start at `starts`, one run after the other."""
     total = int(lengths.sum())
     offsets = starts - (lengths.cumsum() - lengths)
-    order: Int64s = np.repeat(offsets, lengths) + np.arange(total, dtype=np.int64)
-    return order
+    return (np.repeat(offsets, lengths) + np.arange(total)).astype(np.int64, copy=False)
