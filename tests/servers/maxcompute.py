@@ -218,6 +218,7 @@ def main() -> None:
         print=None,
         access_log=None,
         shutdown_timeout=0.1,
+        auto_decompress=False,
     )
 
 
