@@ -193,7 +193,7 @@ class Tables:
         """Makes a table, which is not there yet."""
         self.project(project)
         now = self._clock()
-        whole = {} if ddl.partitions else {(): Partition((), now, now)}
+        whole: dict[Values, Partition] = {} if ddl.partitions else {(): Partition((), now, now)}
         table = Table(uuid.uuid4().hex, project.lower(), ddl, ddl.lifecycle, now, now, now, whole)
         return self._put(table)
 

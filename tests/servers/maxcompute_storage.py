@@ -15,7 +15,7 @@ from tests.servers.maxcompute_call import Call
 from tests.servers.maxcompute_predicate import predicate
 from tests.servers.maxcompute_rows import Part
 from tests.servers.maxcompute_sessions import Session
-from tests.servers.maxcompute_state import Table, partition_values
+from tests.servers.maxcompute_state import Table, Values, partition_values
 from tests.servers.maxcompute_types import odps_type, storage_schema, stored_type
 
 FORMATS = [{"Type": "ARROW", "Version": "V5"}]
@@ -139,7 +139,7 @@ def _told(call: Call, session: Session, *, created: bool = False) -> web.Respons
 
 
 def _parts(call: Call, table: Table, specs: list[str]) -> list[Part]:
-    found = {}
+    found: dict[Values, Part] = {}
     for spec in specs or [""]:
         matching = table.matching(partition_values(table, spec, whole=False))
         if not matching and spec:

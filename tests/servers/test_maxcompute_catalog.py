@@ -166,3 +166,20 @@ def test_the_metadata_tells_rows_and_when_they_came(
     assert (rows, table.record_num) == (0, 3)
     assert 55 <= (table.last_data_modified_time - written).total_seconds() <= 65
     assert table.last_meta_modified_time == altered
+
+
+def test_new_types_must_be_asked_for_where_the_project_is_old(
+    maxcompute_server: MaxComputeServed, maxcompute_door: MaxComputeDoor
+) -> None:
+    client, name = maxcompute_server.odps(), maxcompute_server.table()
+    with maxcompute_door.old_types():
+        client.execute_sql(f"CREATE TABLE {name}_old (a BIGINT, b ARRAY<STRING>, c DOUBLE, d DATETIME)")
+        for statement in (
+            f"CREATE TABLE {name} (a ARRAY<INT>)",
+            f"CREATE TABLE {name} (a BIGINT) PARTITIONED BY (p DATE)",
+        ):
+            with pytest.raises(ODPSError, match=r"ODPS-0130071.*odps\.sql\.type\.system\.odps2"):
+                client.execute_sql(statement)
+            assert not client.exist_table(name)
+        client.execute_sql(f"CREATE TABLE {name} (a ARRAY<INT>)", hints={"odps.sql.type.system.odps2": True})
+    assert client.exist_table(name)

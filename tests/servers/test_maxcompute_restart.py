@@ -110,6 +110,6 @@ def test_a_broken_server_fails_its_tests(tmp_path: Path) -> None:
         pytest.raises(RuntimeError, match=r"(?s)is broken.*ValueError"),
         serving_maxcompute(tmp_path) as (served, door),
     ):
-        door._do("page", most="many")
+        door._do("service", page="many")
         with pytest.raises(ODPSError):
             list(served.odps().list_tables())
