@@ -219,6 +219,7 @@ def main() -> None:
         access_log=None,
         shutdown_timeout=0.1,
         auto_decompress=False,
+        max_line_size=65_536,
     )
 
 

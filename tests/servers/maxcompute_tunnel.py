@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -49,11 +48,7 @@ async def download(call: Call) -> web.StreamResponse:
     columns = _columns(call)
     names = [column.name for column in columns]
     batches = (batch.select(names) for _, batch in session.view.batches(start, count))
-    headers = {
-        "Content-Type": "application/octet-stream",
-        "x-odps-tunnel-schema": json.dumps(session.asked["schema"]),
-        "x-odps-tunnel-record-count": str(count),
-    }
+    headers = {"Content-Type": "application/octet-stream"}
     corrupt = call.has(faults.CORRUPT)
     if "arrow" in call.query:
         return await call.stream(framed(_messages(batches), corrupt=corrupt), headers)

@@ -6,6 +6,7 @@ import itertools
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
 import pytest
 from odps.errors import NoSuchObject, NoSuchPartition, ODPSError
 from odps.tunnel import TableTunnel
@@ -57,6 +58,15 @@ def test_columns_are_given_without_the_rest(tunnel: TableTunnel, filled: str) ->
     assert read(session, 10, 2, columns=["b"]).to_pydict() == {"b": ["10", "11"]}
     with pytest.raises(ODPSError, match="specified columns are not valid"):
         session._build_input_stream(0, 1, columns=["nobody"], arrow=True)
+
+
+def test_a_wide_table_is_read_by_its_columns(tunnel: TableTunnel, maxcompute_server: MaxComputeServed) -> None:
+    client, name = maxcompute_server.odps(), maxcompute_server.table()
+    columns = [f"feature_column_{number:04}" for number in range(1200)]
+    client.create_table(name, ", ".join(f"{column} bigint" for column in columns))
+    write(tunnel, name, pa.table({column: [number] for number, column in enumerate(columns)}))
+    session = tunnel.create_download_session(name)
+    assert read(session, columns=columns[1:]).to_pydict() == {column: [at] for at, column in enumerate(columns) if at}
 
 
 def test_a_range_past_the_end_is_refused(tunnel: TableTunnel, filled: str) -> None:
