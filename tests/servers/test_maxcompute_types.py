@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from odps.apis.storage_api import ReadRowsRequest, SplitOptions, StorageApiArrowClient, TableBatchScanRequest
 from odps.compat import Monthdelta
 from odps.config import option_context
 from odps.models import Record
@@ -140,6 +141,22 @@ def test_what_arrow_cannot_say_goes_as_records(maxcompute_server: MaxComputeServ
     assert second.values == [None, None, None]
     with pytest.raises(TypeError, match="INTERVAL_YEAR_MONTH"):
         TableTunnel(client).create_download_session(name).open_arrow_reader(0, 2)
+
+
+def test_a_decimal_without_a_scale_has_none_on_the_wire(maxcompute_server: MaxComputeServed) -> None:
+    client, name = maxcompute_server.odps(), maxcompute_server.table()
+    client.create_table(name, "a decimal(20,0), b array<decimal(5,0)>")
+    values = [[Decimal(12_345_678_901_234_567_890), [Decimal(-7), None]], [None, []]]
+    with client.get_table(name).open_writer() as writer:
+        writer.write(values)
+    with client.get_table(name).open_reader() as reader:
+        assert [list(record.values) for record in reader] == values
+    api = StorageApiArrowClient(client, client.get_table(name))
+    by_row = SplitOptions.get_default_options(SplitOptions.SplitMode.ROW_OFFSET)
+    session = api.create_read_session(TableBatchScanRequest(split_options=by_row)).session_id
+    got = pa.ipc.open_stream(api.read_rows_stream(ReadRowsRequest(session, row_count=2))).read_all()
+    assert got.schema.types == [pa.decimal128(20, 0), pa.list_(pa.decimal128(5, 0))]
+    assert [list(row.values()) for row in got.to_pylist()] == values
 
 
 def _plain(value: Any) -> Any:
