@@ -16,6 +16,7 @@ from tests.servers.maxcompute_predicate import predicate
 from tests.servers.maxcompute_rows import Part
 from tests.servers.maxcompute_sessions import Session
 from tests.servers.maxcompute_state import Table, Values, partition_values
+from tests.servers.maxcompute_tunnel import alive
 from tests.servers.maxcompute_types import odps_type, storage_schema, stored_type
 
 FORMATS = [{"Type": "ARROW", "Version": "V5"}]
@@ -99,17 +100,6 @@ def find_session(call: Call, kind: str, session_id: str) -> Session:
     return session
 
 
-def alive(call: Call, session: Session) -> Session:
-    """Returns a session that has not ended.
-
-    Raises:
-        Refused: It has.
-    """
-    if call.service.sessions.expired(session):
-        raise Refused(400, "StatusConflict", f"The {session.kind} session is expired.")
-    return session
-
-
 def sent_type(kind: pa.DataType, units: Mapping[str, str]) -> pa.DataType:
     """Returns a type as a session sends it: points in time in the unit that it was asked for."""
     return pa.timestamp(units[kind.unit]) if pa.types.is_timestamp(kind) else kind
@@ -117,7 +107,7 @@ def sent_type(kind: pa.DataType, units: Mapping[str, str]) -> pa.DataType:
 
 def _told(call: Call, session: Session, *, created: bool = False) -> web.Response:
     asked, table = session.asked, call.table
-    expired, ready = call.service.sessions.expired(session), session.is_ready
+    expired, ready = call.service.sessions.expired(session), session.asked_whether_ready()
     rows = asked["mode"] == "RowOffset"
     told: dict[str, Any] = {
         "SessionId": session.id,

@@ -203,7 +203,10 @@ def test_a_read_session_ends_unless_it_is_refreshed(days: Any, maxcompute_door: 
 def test_a_session_may_take_its_time(days: Any, maxcompute_door: MaxComputeDoor) -> None:
     with maxcompute_door.slow_sessions(2):
         session = scan(days)
+    with pytest.raises(ODPSError, match="read session is being made"):
+        read(days, session, row_count=1)
     assert (session.status, session.session_status) == (Status.WAIT, SessionStatus.INIT)
+    assert days.get_read_session(SessionRequest(session.session_id)).session_status == SessionStatus.INIT
     session = days.get_read_session(SessionRequest(session.session_id))
     assert (session.session_status, session.record_count) == (SessionStatus.NORMAL, 3 * PER_DAY)
 

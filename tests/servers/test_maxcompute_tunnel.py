@@ -139,7 +139,7 @@ def test_a_session_may_take_its_time(tunnel: TableTunnel, filled: str, maxcomput
     with maxcompute_door.slow_sessions(3):
         session = tunnel.create_download_session(filled)
     assert session.count == ROWS
-    assert maxcompute_door.requests()["GetDownload"] == 2
+    assert maxcompute_door.requests()["GetDownload"] == 3
 
 
 def test_each_session_may_have_an_order_of_its_own(
