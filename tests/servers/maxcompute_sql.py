@@ -43,7 +43,7 @@ async def create_instance(call: Call) -> web.Response:
         raise Refused(400, "InvalidXML", "ODPS-0420031: Invalid XML in HTTP request body") from None
     task, query = job.findtext(".//SQL/Name"), job.findtext(".//SQL/Query")
     if task is None or query is None:
-        raise Refused(501, "NotImplemented", f"ODPS-0420061: Invalid parameter in HTTP request - {_UNKNOWN}")
+        raise Refused(400, "NotImplemented", f"ODPS-0420061: Invalid parameter in HTTP request - {_UNKNOWN}")
     instance = new_id().lower()
     old_types = call.service.old_types and not _asks_for_new_types(job)
     try:

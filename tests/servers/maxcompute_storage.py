@@ -33,7 +33,7 @@ async def create_read_session(call: Call) -> web.Response:
     table, told = call.table, await call.told()
     data, keys = told.get("RequiredDataColumns") or [], told.get("RequiredPartitionColumns") or []
     if told.get("RequiredBucketIds"):
-        raise Refused(501, "NotImplemented", "this server knows no buckets: RequiredBucketIds")
+        raise Refused(400, "NotImplemented", "this server knows no buckets: RequiredBucketIds")
     if not data and not keys:
         data, keys = [one.name for one in table.ddl.columns], list(table.keys)
     parts = _parts(call, table, told.get("RequiredPartitions") or [])

@@ -89,7 +89,7 @@ async def _decoded(call: Call) -> AsyncIterator[bytes]:
     if encoding not in ("identity", "deflate"):
         async for _ in call.body():
             pass
-        raise Refused(501, "NotImplemented", f"this server takes no Content-Encoding: {encoding}")
+        raise Refused(400, "NotImplemented", f"this server takes no Content-Encoding: {encoding}")
     inflate = zlib.decompressobj() if encoding == "deflate" else None
     try:
         async for piece in call.body():

@@ -26,7 +26,7 @@ async def create_write_session(call: Call) -> web.Response:
     table, told = call.table, await call.told()
     spec = told.get("PartitionSpec") or ""
     if len(spec.replace("/", ",").split(",")) < len(table.keys) or (table.keys and not spec):
-        raise Refused(501, "NotImplemented", "this server writes no dynamic partitions: PartitionSpec")
+        raise Refused(400, "NotImplemented", "this server writes no dynamic partitions: PartitionSpec")
     values = table.partition(partition_values(table, spec)).values
     asked = {"partition": values, "overwrite": told.get("Overwrite", True)}
     return _told(call, call.service.sessions.open("write", table, asked), created=True)

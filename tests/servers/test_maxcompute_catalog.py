@@ -96,6 +96,14 @@ def test_what_is_missing_is_refused_by_name(maxcompute_server: MaxComputeServed,
     assert client.exist_project(maxcompute_server.project)
 
 
+def test_what_this_server_does_not_do_is_refused(maxcompute_server: MaxComputeServed, table: str) -> None:
+    client = maxcompute_server.odps()
+    with pytest.raises(ODPSError, match=r"no GetTable with \['data', 'linenum'\]"):
+        client.get_table(table).head(3)
+    with pytest.raises(ODPSError, match=r"no GET .*functions"):
+        list(client.list_functions())
+
+
 def test_partitions_come_and_go(maxcompute_server: MaxComputeServed, table: str) -> None:
     found = maxcompute_server.odps().get_table(table)
     for day in ("20240102", "20240101"):
