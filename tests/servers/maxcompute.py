@@ -142,7 +142,7 @@ class MaxComputeServer:
             operation, names = found
             if unknown := asked.keys() - operation.possible:
                 raise Refused(400, "NotImplemented", f"This server knows no {operation.name} with {sorted(unknown)}")
-            fault = self._service.faults.next(operation.name)
+            fault = self._service.faults.next(operation.name, _rows_of(asked))
             call = Call(request, self._service, operation.name, names, asked, headers, fault)
             await call.before()
             return await call.after(await operation.answer(call))
@@ -174,6 +174,12 @@ def _operation_of(method: str, path: str, query: Mapping[str, str]) -> tuple[_Op
         if match is not None and operation.method == method and operation.wanted <= given:
             return operation, match.groupdict()
     return None
+
+
+def _rows_of(query: Mapping[str, str]) -> int:
+    """Returns how many rows a request asks for; 0 for all that asks for no rows, or wrongly."""
+    count = query.get("row_count") or query.get("rowrange", "").rpartition(",")[2].removesuffix(")")
+    return int(count) if count.isdecimal() else 0
 
 
 @web.middleware

@@ -3,8 +3,8 @@
 What other tests use, and may rely on:
 
 * `maxcompute_server`: a `MaxComputeServed` for the whole session: `endpoint` (ends in `/api`), `project` (is there),
-  `user` (its key), `env` (what a process needs to be let in), `odps()` (an unmodified pyodps client that does not
-  retry for long), `table()` (a new name), `enter(monkeypatch)`.
+  `user` (its key), `env` (what a process needs to be let in), `odps()` (pyodps's own client, unmodified), `table()` (a
+  new name), `enter(monkeypatch)`, `token_service`.
 * `maxcompute_door`: a `MaxComputeDoor`: keys and roles, faults, lives of sessions, orders of rows, speeds, counts.
   Faults that a test orders and nobody uses up are forgotten after it.
 * `serving_maxcompute(root)`: one more server on a folder of one's own, to be stopped and started again there.
@@ -21,7 +21,7 @@ import json
 import sys
 import uuid
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
@@ -88,10 +88,6 @@ class MaxComputeServed:
     def token_service(self) -> str:
         """The address of its own token service, which gives the roles' temporary keys."""
         return f"{self.endpoint.removesuffix('/api')}/sts"
-
-    def behind(self, endpoint: str) -> MaxComputeServed:
-        """Returns the same server, reached at another address; the tunnel is then looked for there too."""
-        return replace(self, endpoint=f"{endpoint}/api")
 
     def table(self) -> str:
         """Returns a name that no table has."""

@@ -141,9 +141,9 @@ class Tables:
         self._root = root
         self._clock = clock
         self._projects: dict[str, dict[str, Table]] = {}
-        for folder in (*root.glob("projects/*"),):
+        for folder in root.glob("projects/*"):
             self.add_project(folder.name)
-        for folder in [*root.glob("tables/*")]:
+        for folder in list(root.glob("tables/*")):
             if (folder / _TABLE).exists():
                 self._show(Table.of(json.loads((folder / _TABLE).read_text())))
             else:

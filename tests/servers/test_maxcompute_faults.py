@@ -90,6 +90,16 @@ def test_a_body_may_be_empty_and_well(maxcompute_door: MaxComputeDoor, tunnel: T
     assert rows(session) == list(range(ROWS))
 
 
+def test_a_body_may_be_empty_where_too_many_rows_are_asked_for(
+    maxcompute_door: MaxComputeDoor, tunnel: TableTunnel, name: str
+) -> None:
+    session = tunnel.create_download_session(name)
+    maxcompute_door.fault("Download", "empty", times=3, above=10_000)
+    assert body(session, 10_001) == b""
+    assert len(body(session, 10_000)) > 80_000
+    assert body(session) == b""
+
+
 def test_a_body_may_be_cut(maxcompute_door: MaxComputeDoor, tunnel: TableTunnel, name: str) -> None:
     session = tunnel.create_download_session(name)
     for after in (None, 0, 70_000):
