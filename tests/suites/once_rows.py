@@ -67,9 +67,9 @@ def held(tables: Tables) -> list[int]:
     return sorted(ids(tables.source(ref("iris"))))
 
 
-def check_whole(tables: IcebergTables) -> None:
+def check_whole(tables: IcebergTables, name: str = "iris") -> None:
     """Checks that everything which any snapshot refers to is there and whole."""
-    table = tables._catalog.load_table((PROJECT, "iris"))
+    table = tables._catalog.load_table((PROJECT, name))
     store = tables._catalog.store
     for snapshot in table.snapshots():
         for manifest in snapshot.manifests(table.io):
@@ -82,9 +82,9 @@ def check_whole(tables: IcebergTables) -> None:
                     assert pq.read_metadata(stream).num_rows == file.record_count
 
 
-def unreferenced(tables: IcebergTables, token: str) -> list[str]:
+def unreferenced(tables: IcebergTables, token: str, name: str = "iris") -> list[str]:
     """Lists what lies in a write's folder and is in no snapshot."""
-    table = tables._catalog.load_table((PROJECT, "iris"))
+    table = tables._catalog.load_table((PROJECT, name))
     staged = {info.url for info in tables._catalog.store.list(join(table.location(), "data", token))}
     for snapshot in table.snapshots():
         for manifest in snapshot.manifests(table.io):
