@@ -65,8 +65,10 @@ class ClaimedPart:
         return part
 
     def abort(self) -> None:
-        self._writer.abort()
-        self._release()
+        try:
+            self._writer.abort()
+        finally:
+            self._release()
 
     def _take(self, what: str, where: str) -> None:
         mine = json.dumps({"name": self._name, "owner": Owner.current().to_json()}).encode()

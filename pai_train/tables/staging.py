@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pai_train.errors import TableError
 from pai_train.storage import ObjectExists, ObjectMissing, Store, basename, join
+from pai_train.storage.leftovers import discard_unfinished
 from pai_train.tables.claim import ClaimedPart
 
 if TYPE_CHECKING:
@@ -28,8 +29,11 @@ class Staging:
     another has set out to publish them: whichever of the two creates the session's seal first decides. Once the write
     is published, no other part of it can ever be, and all of them are swept.
 
+    On a store without exclusive create, which a table has only where the catalog is elsewhere, no finished part is
+    deleted before the write is published, and two writers of one slice are found out at the commit alone.
+
     Args:
-        store: Has exclusive create.
+        store: Where the table lies.
         folder_url: `data/<token>` of the table.
         where: The output, for messages.
     """
@@ -54,6 +58,8 @@ class Staging:
         """
         name = f"part-{slice_id:05}-{attempt}-{self._session}-{next(self._numbers)}.parquet"
         url = join(self._folder_url, name)
+        if not self._decides():
+            return begin(url)
         claim = join(self._folder_url, f"slice-{slice_id:05}-{attempt}.json")
         what = f"slice {slice_id} in attempt {attempt}"
         return ClaimedPart(self._store, claim, what, self._where, lambda: begin(url))
@@ -66,7 +72,7 @@ class Staging:
         """
         sessions = {self._session_of(part): part for part in parts}
         for session, part in sorted(sessions.items()):
-            if session != self._session and not self._seal(session, _PUBLISHED):
+            if session != self._session and self._decides() and not self._seal(session, _PUBLISHED):
                 raise TableError(
                     "a staged part was given up by the session that made it",
                     where=part.url,
@@ -79,7 +85,7 @@ class Staging:
         Args:
             is_published: Looks whether the write is.
         """
-        if not self._seal(self._session, _GIVEN_UP):
+        if not self._decides() or not self._seal(self._session, _GIVEN_UP):
             return
         if not is_published():
             for info in self._store.list(self._folder_url):
@@ -92,10 +98,14 @@ class Staging:
         """Lists all that lies in the folder."""
         return {info.url for info in self._store.list(self._folder_url)}
 
-    def sweep(self, published: set[str]) -> None:
-        """Deletes what lies in the folder and was not published; for a write that is published."""
-        for url in sorted(self.staged() - published):
+    def sweep(self, unpublished: set[str]) -> None:
+        """Deletes what is staged and was not published, whole or half; for a write that is published."""
+        for url in sorted(unpublished):
             self._store.delete(url)
+        discard_unfinished(self._store, self._folder_url)
+
+    def _decides(self) -> bool:
+        return self._store.creates_exclusively(self._folder_url)
 
     def _session_of(self, part: Part) -> str:
         match = _PART.fullmatch(basename(part.url))

@@ -229,9 +229,9 @@ class IcebergWrite:
 
     def _sweep(self, table: Table, done: IcebergSnapshot) -> None:
         """Deletes what was staged under the token and is not in its snapshot: attempts that were given up."""
-        if self._staging.staged():
-            tasks = table.scan(snapshot_id=done.snapshot_id).plan_files()
-            self._staging.sweep({task.file.file_path for task in tasks})
+        staged = self._staging.staged()
+        tasks = table.scan(snapshot_id=done.snapshot_id).plan_files() if staged else ()
+        self._staging.sweep(staged - {task.file.file_path for task in tasks})
 
 
 def snapshot_of(snapshot: IcebergSnapshot) -> Snapshot:

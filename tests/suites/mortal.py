@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pai_train.storage import Limits, Store
+from pai_train.storage import Limits, Store, Stores
 from pai_train.storage.local import LocalFiles
 from pai_train.storage.memory import MemoryObjects
 from pai_train.storage.retry import Retrier
@@ -130,6 +130,7 @@ class MortalOutput:
 class Life:
     """One process: its tables, and the filesystem that may end it."""
 
+    stores: Stores
     tables: IcebergTables
     files: MortalFiles
 
@@ -147,12 +148,14 @@ class World:
         self._files: Any = LocalFiles() if self.is_local else alone(skip_instance_cache=True)
         self.root = f"file://{folder}/tables" if self.is_local else "memory://bucket/tables"
         self.store = self._store(self._files)
-        self.tables = IcebergTables(self.root, PROJECT, _One(self.store))
+        self.stores: Stores = _One(self.store)
+        self.tables = IcebergTables(self.root, PROJECT, self.stores)
 
     def live(self, plan: Callable[[str, int], Any] = lambda name, number: None) -> Life:
         """Begins a process."""
         files = MortalFiles(self._files, plan)
-        return Life(IcebergTables(self.root, PROJECT, _One(self._store(files))), files)
+        stores = _One(self._store(files))
+        return Life(stores, IcebergTables(self.root, PROJECT, stores), files)
 
     def save(self) -> Mapping[str, bytes]:
         """Returns all objects."""
@@ -164,8 +167,9 @@ class World:
             if info.url not in objects:
                 self.store.delete(info.url)
         there = {info.url for info in self.store.list(self.root)}
-        for url in objects.keys() - there:
-            self.store.put(url, objects[url])
+        for url, content in objects.items():
+            if url not in there or self.store.read(url) != content:
+                self.store.put(url, content)
 
     def _store(self, files: Any) -> Store:
         scheme = "file" if self.is_local else "memory"
@@ -176,10 +180,11 @@ class World:
         )
 
 
-class _One:
+class _One(Stores):
     """Stores that are one store."""
 
     def __init__(self, store: Store) -> None:
+        super().__init__()
         self._store = store
 
     def open(self, url: str) -> Store:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pai_train.storage import join
@@ -32,6 +34,10 @@ class OnS3:
 
 
 class TestOnceInFiles(IcebergOnce):
+    def check_store(self, tables, token):
+        super().check_store(tables, token)
+        assert list(Path(tables.root.removeprefix("file://")).rglob("data/**/.pai_train-*.tmp")) == []
+
     @pytest.fixture
     def reach(self, tmp_path):
         return ["tests.suites.once_jobs:iceberg", str(tmp_path / "tables")]

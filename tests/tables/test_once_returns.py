@@ -7,7 +7,9 @@ from contextlib import suppress
 import pytest
 
 from pai_train.errors import TableError
+from pai_train.spec.contracts import Part
 from pai_train.spec.ddl import parse_ddl
+from pai_train.tables.staging import Staging
 from tests.suites.mortal import World, at
 from tests.suites.once_rows import check_whole, held, keys, stage_slice, unreferenced, whole_write
 from tests.suites.table_rows import IRIS, ids, ref, rows, stage, write
@@ -176,3 +178,19 @@ def whole_write_in_three(tables):
     spans = [(0, 5), (5, 9), (9, 12)]
     parts = [stage(session, n, rows(1000 + lo, 1000 + hi), attempt=1) for n, (lo, hi) in enumerate(spans)]
     return session.commit(parts)
+
+
+def test_a_store_that_cannot_decide_keeps_what_was_given_up(world):
+    """A catalog elsewhere commits for it: no session may delete what another might publish."""
+    world.tables._catalog.store.exclusive_create = False
+    first, second = (Staging(world.tables._catalog.store, f"{world.root}/data/t", "iris") for _ in range(2))
+    urls = []
+    for session in (first, second):
+        session.part(0, 0, urls.append)
+    for url in urls:
+        world.store.put(url, b"rows")
+    first.give_up(lambda: False)
+    second.hold([Part(0, 0, urls[0], 1, 4)])
+    assert second.staged() == set(urls)
+    second.sweep({urls[0]})
+    assert second.staged() == {urls[1]}
