@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 class ParquetPart:
     """Writes one part of a table; implements `PartWriter`.
 
+    A finished part may have been handed on, and another process may be publishing it: `abort` then leaves it to the
+    session, which knows whether it may go.
+
     Args:
         store: Where the part is staged.
         url: Its name.
@@ -52,6 +55,7 @@ class ParquetPart:
         self._declared = arrow_schema(columns)
         self._stored = schema_to_pyarrow(schema)
         self._constants = constants
+        self._is_finished = False
         self._stream: Any = store.open_output(url)
         # Arrow's own types stay out of the file: its large strings and lists are a detail of pyiceberg's schema.
         self._writer = RowGroupWriter(self._stream, self._stored, store_schema=False)
@@ -63,9 +67,12 @@ class ParquetPart:
         self._writer.close()
         size = self._stream.tell()
         self._stream.close()
+        self._is_finished = True
         return Part(self._slice_id, self._attempt, self._url, self._writer.rows, size)
 
     def abort(self) -> None:
+        if self._is_finished:
+            return
         if self._stream.closed:
             self._store.delete(self._url)
             return

@@ -52,7 +52,7 @@ def rows_of(jobs):
     return Counter(row[:4] for row in read_table(jobs.cwd / "data/tables", "iris_output"))
 
 
-@pytest.mark.parametrize("stage", ["staged", "committing", "published"])
+@pytest.mark.parametrize("stage", ["staged", "published", pytest.param("committing", marks=pytest.mark.full)])
 def test_killed_while_predictions_are_written(jobs, stage):
     assert killed(jobs, stage, 0)
     assert jobs.done(*QUICK)["generation"] == 1

@@ -9,8 +9,9 @@ import pytest
 from pai_train.errors import TableError
 from pai_train.spec.contracts import Part
 from pai_train.spec.ddl import parse_ddl
+from pai_train.storage import StoreUnavailable
 from pai_train.tables.staging import Staging
-from tests.suites.mortal import World, at
+from tests.suites.mortal import FAILS_DONE, World, at
 from tests.suites.once_rows import check_whole, held, keys, stage_slice, unreferenced, whole_write
 from tests.suites.table_rows import IRIS, ids, ref, rows, stage, write
 
@@ -109,10 +110,10 @@ def meet(world, mode, gives_up_first, other, number):
 @pytest.mark.parametrize(
     ("first_mode", "other_mode", "after"),
     [
-        ("append", "append", [*OLD, *keys(), 500, 501]),
+        pytest.param("append", "append", [*OLD, *keys(), 500, 501], marks=FULL),
         ("append", "overwrite", [*keys(), 500, 501]),
         ("overwrite", "append", keys()),
-        ("overwrite", "overwrite", keys()),
+        pytest.param("overwrite", "overwrite", keys(), marks=FULL),
     ],
 )
 @pytest.mark.parametrize("step", [4, pytest.param(1, marks=FULL)])
@@ -147,6 +148,35 @@ def test_a_part_given_up_is_refused_and_can_be_staged_again(world):
         second.commit([part])
     second.commit([stage_slice(second, 0, 1, attempt=1)])
     assert held(world.tables) == [*OLD, *keys()]
+
+
+def test_a_finished_part_is_the_sessions_to_give_up(world):
+    first, second = (world.tables.write(ref("iris"), "append", "t") for _ in range(2))
+    writer = first.part(0, 0)
+    writer.write(rows(1000, 1023))
+    second.commit([writer.finish()])
+    writer.abort()
+    first.abort()
+    assert held(world.tables) == [*OLD, *keys()]
+
+
+def test_a_commit_whose_answer_never_came_is_repeated_by_the_same_session(world):
+    objects = world.save()
+    names = []
+    whole_write(world.live(lambda name, _: names.append(name)).tables, "t", "append", 2)
+    world.restore(objects)
+    publishing = len(names) - names[::-1].index("create")
+    session = world.live(at(publishing, FAILS_DONE)).tables.write(ref("iris"), "append", "t")
+    parts = [stage_slice(session, n, 2) for n in range(2)]
+    with pytest.raises(StoreUnavailable):
+        session.commit(parts)
+    published = world.tables.describe(ref("iris")).snapshot
+    write(world.tables, "iris", "later", rows(500, 502), mode="append")
+    assert session.commit(parts) == published
+    write(world.tables, "iris", "last", rows(600, 602))
+    assert session.commit(parts) == published
+    assert held(world.tables) == [600, 601]
+    check_whole(world.tables)
 
 
 def test_one_slice_is_written_by_one_living_writer(world):
