@@ -98,6 +98,14 @@ def _work(reach: list[Any], mode: WriteMode, token: str, slice_id: int, slices: 
         os._exit(code)
 
 
+def hold_slice(reach: list[Any], token: str, begun: str) -> None:
+    """Opens the writer of slice 0 and never ends."""
+    writer = reached(reach).write(ref(OUTPUT), "append", token).part(0, 0)
+    writer.write(rows(0, 5))
+    Path(begun).touch()
+    time.sleep(600)
+
+
 def _entry(journal: str, slice_id: int) -> Path:
     return Path(journal) / f"{slice_id}.json"
 

@@ -196,6 +196,19 @@ class OnceSuite(RaceSuite):
             killer.run("append", f"write-{killer.kills}-{written}", took_s, most=kills)
         assert sorted(ids(tables.source(ref(OUTPUT)))) == expected
 
+    @pytest.mark.parametrize("times", [2, pytest.param(30, marks=FULL)])
+    def test_a_writer_that_was_held_up_goes_on_behind_another(self, tables, reach, env, zygote, tmp_path, times):
+        for name in (INPUT, OUTPUT):
+            tables.ensure(ref(name), parse_ddl(IRIS.replace("iris", name)))
+        write(tables, INPUT, "input", rows(0, ROWS))
+        killer = Killer(zygote, reach, dict(env), tmp_path, slices=2, seed=times)
+        took_s = killer.run("append", "whole", None)
+        for number in range(times):
+            killer.hold_up("append", f"held-{number}", took_s)
+            assert sorted(ids(tables.source(ref(OUTPUT)))) == sorted([*range(ROWS)] * (number + 2))
+            tables.write(ref(OUTPUT), "append", killer.tokens[-1]).commit(killer.parts)
+            self.check_store(tables, killer.tokens[-1])
+
 
 class Killer:
     """Runs writes whose processes it kills at random moments, until each has ended well."""
@@ -242,6 +255,31 @@ class Killer:
                     os.killpg(group, signal.SIGKILL)
         self.parts = finished(str(journal), self._slices)
         return time.monotonic() - begin
+
+    def hold_up(self, mode: str, token: str, took_s: float) -> None:
+        """Stops all processes of a write at a random moment, lets others do it again, and lets the first go on.
+
+        Args:
+            mode: Of the write.
+            token: Names it.
+            took_s: How long it takes.
+        """
+        self.tokens.append(token)
+        journal = self._folder / token
+        journal.mkdir()
+        call = "tests.suites.once_jobs:coordinate"
+        lives = [(self._reach, mode, token, self._slices, life, str(journal), False) for life in range(2)]
+        first = self._zygote.start(call, *lives[0], env=self._env)
+        try:
+            time.sleep(self._chances.uniform(0.02, took_s))
+            with suppress(ProcessLookupError):
+                os.killpg(first, signal.SIGSTOP)
+            assert self._zygote.wait(self._zygote.start(call, *lives[1], env=self._env)) == 0, self._zygote.output
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(first, signal.SIGCONT)
+        assert self._zygote.wait(first) == 0, self._zygote.output
+        self.parts = finished(str(journal), self._slices)
 
     def _kill(self, coordinator: int, took_s: float) -> bool:
         """Kills the coordinator, one of its workers or all of them; returns whether the coordinator was hit."""
