@@ -158,13 +158,21 @@ class WriteSession(Protocol):
     """A write that is all or nothing: parts are staged, one commit publishes them."""
 
     def part(self, slice_id: int, attempt: int) -> PartWriter:
-        """Opens the writer of one slice."""
+        """Opens the writer of one slice; a slice that is written again is another attempt.
+
+        Raises:
+            TableError: This attempt at the slice is being written already, where that can be known.
+        """
         ...
 
     def commit(self, parts: Sequence[Part]) -> Snapshot:
-        """Publishes the parts. A repeated commit with the session's token gives the same answer."""
+        """Publishes the parts. A repeated commit with the session's token gives the same answer.
+
+        Raises:
+            TableError: Two parts of one slice, a part that is gone, or other rows are published under the token.
+        """
         ...
 
     def abort(self) -> None:
-        """Removes what this session staged and did not publish."""
+        """Removes what this session staged and neither it nor another session of its token publishes."""
         ...

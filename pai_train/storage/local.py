@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
 import secrets
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _COPY_BYTES = 4 * 2**20
 _TEMPORARY = ".pai_train-", ".tmp"
+_KEEPS = {errno.EWOULDBLOCK, errno.EACCES, errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV}
 
 
@@ -87,6 +89,14 @@ class LocalFiles(LocalFileSystem):  # type: ignore[misc]
             else:
                 os.remove(name)
 
+    def discard_unfinished(self, path: str) -> None:
+        """Removes what writers that have ended left half written in a folder; what is being written is locked."""
+        folder = self._strip_protocol(path)
+        with suppress(FileNotFoundError):
+            for name in filter(_is_temporary, os.listdir(folder)):
+                with suppress(FileNotFoundError):
+                    _remove_unlocked(os.path.join(folder, name))
+
     def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **options: Any) -> Any:
         if mode in ("wb", "xb") and options.get("autocommit", True):
             return AtomicFile(self._strip_protocol(path), exclusive=mode == "xb")
@@ -112,6 +122,8 @@ class AtomicFile(io.BufferedWriter):
         self._exclusive = exclusive
         self._temporary = os.path.join(folder, secrets.token_hex(8).join(_TEMPORARY))
         super().__init__(io.FileIO(self._temporary, "xb"), _COPY_BYTES)
+        with suppress(OSError):  # not every file system has locks
+            fcntl.flock(self.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def close(self) -> None:
         if self.closed:
@@ -122,8 +134,9 @@ class AtomicFile(io.BufferedWriter):
             now = time.time_ns()
             os.utime(self.fileno(), ns=(now, now))
             os.fsync(self.fileno())
-            super().close()
+            # It has its name before it loses its lock: see discard_unfinished.
             self._publish()
+            super().close()
         except BaseException:
             self.discard()
             raise
@@ -166,6 +179,26 @@ class AtomicFile(io.BufferedWriter):
 
 def _is_temporary(name: str) -> bool:
     return name.startswith(_TEMPORARY[0]) and name.endswith(_TEMPORARY[1])
+
+
+def _remove_unlocked(path: str) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    except OSError as error:
+        # Somebody writes it, or nobody can tell.
+        if error.errno not in (
+            errno.EWOULDBLOCK,
+            errno.EACCES,
+            errno.ENOTSUP,
+            errno.ENOLCK,
+            errno.ENOSYS,
+            errno.EINVAL,
+        ):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _is_loop(link: str) -> bool:

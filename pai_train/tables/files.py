@@ -13,7 +13,7 @@ from pai_train.spec.contracts import Part, PartWriter, Snapshot
 from pai_train.storage import Stores, join
 from pai_train.tables.file_part import FilePart, Format
 from pai_train.tables.folder import MANIFEST, FolderManifest, WrittenFile
-from pai_train.tables.part import check_parts
+from pai_train.tables.part import check_parts, check_same
 from pai_train.tables.token import check_token
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class FilesWrite:
             manifest = self._publish(manifest, parts)
         self._store.delete_tree(self._staging)
         written = manifest.writes[self._token]
+        check_same(self._folder, parts, written["rows"], None)
         return Snapshot(id=self._token, rows=written["rows"], bytes=written["bytes"])
 
     def abort(self) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 class ParquetPart:
     """Writes one part of a table; implements `PartWriter`.
 
+    A finished part may have been handed on, and another process may be publishing it: `abort` then leaves it to the
+    session, which knows whether it may go.
+
     Args:
         store: Where the part is staged.
         url: Its name.
@@ -52,6 +55,7 @@ class ParquetPart:
         self._declared = arrow_schema(columns)
         self._stored = schema_to_pyarrow(schema)
         self._constants = constants
+        self._is_finished = False
         self._stream: Any = store.open_output(url)
         # Arrow's own types stay out of the file: its large strings and lists are a detail of pyiceberg's schema.
         self._writer = RowGroupWriter(self._stream, self._stored, store_schema=False)
@@ -63,9 +67,12 @@ class ParquetPart:
         self._writer.close()
         size = self._stream.tell()
         self._stream.close()
+        self._is_finished = True
         return Part(self._slice_id, self._attempt, self._url, self._writer.rows, size)
 
     def abort(self) -> None:
+        if self._is_finished:
+            return
         if self._stream.closed:
             self._store.delete(self._url)
             return
@@ -99,3 +106,47 @@ def check_parts(where: str, parts: Sequence[Part]) -> None:
                 got=f"attempts {other.attempt} and {part.attempt}",
                 wanted="one part for each slice",
             )
+
+
+def slice_ids(parts: Sequence[Part]) -> str:
+    """Returns the slices of parts as text: `0-3,5`."""
+    runs: list[list[int]] = []
+    for slice_id in sorted(part.slice_id for part in parts):
+        if runs and slice_id == runs[-1][-1] + 1:
+            runs[-1][1:] = [slice_id]
+        else:
+            runs.append([slice_id])
+    return ",".join("-".join(map(str, run)) for run in runs)
+
+
+def check_same(where: str, parts: Sequence[Part], rows: int, slices: str | None) -> None:
+    """Refuses to take a published write for the commit of these parts when it has other rows.
+
+    The same work done again may be cut into other slices, but has as many rows. Two workers that share a token by
+    mistake, each with a slice of its own, have no slice in common.
+
+    Args:
+        where: The output, for messages.
+        parts: What was to be committed.
+        rows: How many rows were published.
+        slices: Which slices, as `slice_ids` says; None where that is not known.
+
+    Raises:
+        TableError: Other rows were published under this token.
+    """
+    mine = sum(part.rows for part in parts)
+    apart = slices is not None and bool(slices) and bool(parts) and not _common(slices, parts)
+    if mine != rows or apart:
+        raise TableError(
+            "this write is already published, with other rows",
+            where=where,
+            got=f"{mine} rows in slices {slice_ids(parts) or 'none'}",
+            wanted=f"{rows} rows" + ("" if slices is None else f" in slices {slices or 'none'}"),
+            todo="give every write a token of its own, and commit the parts of all its slices at once",
+        )
+
+
+def _common(slices: str, parts: Sequence[Part]) -> bool:
+    mine = {part.slice_id for part in parts}
+    ends = [run.split("-") for run in slices.split(",")]
+    return any(int(run[0]) <= slice_id <= int(run[-1]) for run in ends for slice_id in mine)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -19,15 +18,16 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from pai_train.errors import TableError
 from pai_train.spec.contracts import Part, PartWriter, Snapshot
-from pai_train.storage import join
+from pai_train.storage import ObjectMissing, join
 from pai_train.tables.columns import declared_columns
-from pai_train.tables.part import ParquetPart, check_parts
+from pai_train.tables.part import ParquetPart, check_parts, check_same, slice_ids
 from pai_train.tables.partitions import arrow_value, one_partition, selects, stored_value
 from pai_train.tables.plan import stored
+from pai_train.tables.staging import Staging
 from pai_train.tables.token import check_token
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pai_train.tables.contracts import WriteMode
 
 TOKEN = "pai_train.token"  # noqa: S105 - the name of a property
+SLICES = "pai_train.slices"
 
 _COMMIT_ATTEMPTS = 30
 _LONGEST_WAIT_S = 2.0
@@ -46,7 +47,9 @@ class IcebergWrite:
     """A write session of one table, or of one partition of it.
 
     Parts lie under `data/<token>/` of the table, so that another process with the same token can write and commit
-    them. Nothing of them is visible before the commit.
+    them. Nothing of them is visible before the commit, which is one exclusive create of the next metadata file: of all
+    processes with one token the first publishes, and every other gets its answer. Of writes with different tokens each
+    takes effect, one after the other; an overwrite replaces what the table holds at its commit, not at its opening.
 
     Args:
         catalog: Where the table is.
@@ -68,21 +71,24 @@ class IcebergWrite:
         table = self._load()
         self._data, self._keys = declared_columns(table.metadata)
         self._partition = one_partition(ref, self._keys)
-        self._folder = join(table.location(), "data", token)
+        self._staging = Staging(self._store, join(table.location(), "data", token), str(ref))
         if self._published(table) is None:
             self._refuse_rows(table)
         self._table = table
 
     def part(self, slice_id: int, attempt: int) -> PartWriter:
-        name = f"part-{slice_id:05}-{attempt}-{secrets.token_hex(4)}.parquet"
-        return ParquetPart(
-            self._store,
-            join(self._folder, name),
-            slice_id=slice_id,
-            attempt=attempt,
-            schema=self._table.schema(),
-            columns=self._data,
-            constants=self._constants(),
+        return self._staging.part(
+            slice_id,
+            attempt,
+            lambda url: ParquetPart(
+                self._store,
+                url,
+                slice_id=slice_id,
+                attempt=attempt,
+                schema=self._table.schema(),
+                columns=self._data,
+                constants=self._constants(),
+            ),
         )
 
     def commit(self, parts: Sequence[Part]) -> Snapshot:
@@ -90,17 +96,20 @@ class IcebergWrite:
         table = self._load()
         done = self._published(table)
         if done is None:
-            files = [self._data_file(table, part) for part in parts]
-            done = self._publish(files)
-        self._sweep(done)
+            self._staging.hold(parts)
+            table, done = self._publish(table, parts)
+        self._sweep(table, done)
+        totals = _totals(done)
+        check_same(str(self._ref), parts, int(totals.get("added-records", 0)), totals.get(SLICES))
         return snapshot_of(done)
 
     def abort(self) -> None:
-        done = self._published(self._load())
+        table = self._load()
+        done = self._published(table)
         if done is None:
-            self._store.delete_tree(self._folder)
+            self._staging.give_up(lambda: self._published(self._load()) is not None)
         else:
-            self._sweep(done)
+            self._sweep(table, done)
 
     def _load(self) -> Table:
         return self._catalog.load_table((self._ref.project, self._ref.name))
@@ -111,7 +120,7 @@ class IcebergWrite:
 
     def _published(self, table: Table) -> IcebergSnapshot | None:
         for snapshot in table.snapshots():
-            if snapshot.summary is not None and snapshot.summary.additional_properties.get(TOKEN) == self._token:
+            if _totals(snapshot).get(TOKEN) == self._token:
                 return snapshot
         return None
 
@@ -132,7 +141,11 @@ class IcebergWrite:
                 todo="name another table, or say `write: overwrite` or `write: append`",
             )
 
-    def _publish(self, files: Sequence[DataFile]) -> IcebergSnapshot:
+    def _publish(self, table: Table, parts: Sequence[Part]) -> tuple[Table, IcebergSnapshot]:
+        try:
+            files = [self._data_file(table, part) for part in parts]
+        except ObjectMissing as missing:
+            return self._published_meanwhile(missing)
         raced = (CommitFailedException, ValidationException)
         retrying = Retrying(
             retry=retry_if_exception_type(raced),
@@ -141,7 +154,7 @@ class IcebergWrite:
             reraise=True,
         )
         try:
-            return retrying(self._try_publish, files)
+            return retrying(self._try_publish, files, slice_ids(parts))
         except raced as fault:
             raise TableError(
                 f"other writers committed first, {_COMMIT_ATTEMPTS} times",
@@ -150,25 +163,40 @@ class IcebergWrite:
                 todo="start again; the staged rows are kept and the commit can be repeated",
             ) from fault
 
-    def _try_publish(self, files: Sequence[DataFile]) -> IcebergSnapshot:
+    def _try_publish(self, files: Sequence[DataFile], slices: str) -> tuple[Table, IcebergSnapshot]:
         """Commits on top of the table as it is now, unless another process has published this very write."""
         table = self._load()
         done = self._published(table)
         if done is not None:
-            return done
+            return table, done
         self._refuse_rows(table)
         transaction = table.transaction()
-        update = transaction.update_snapshot(snapshot_properties={TOKEN: self._token})
+        update = transaction.update_snapshot(snapshot_properties={TOKEN: self._token, SLICES: slices})
         producer = update.overwrite() if self._mode == "overwrite" else update.fast_append()
         with producer as snapshot:
             for file in self._held(table) if self._mode == "overwrite" else ():
                 snapshot.delete_data_file(file)
             for file in files:
                 snapshot.append_data_file(file)
-        published = self._published(transaction.commit_transaction())
-        if published is None:
+        transaction.commit_transaction()
+        # What counts is what the store's newest version says, whatever the commit was told.
+        table = self._load()
+        done = self._published(table)
+        if done is None:
             raise TableError("a commit left no snapshot", where=str(self._ref), todo="report the table's metadata")
-        return published
+        return table, done
+
+    def _published_meanwhile(self, missing: ObjectMissing) -> tuple[Table, IcebergSnapshot]:
+        """Parts are gone: swept, when another process has published this very write."""
+        table = self._load()
+        done = self._published(table)
+        if done is None:
+            raise TableError(
+                "a staged part is gone",
+                where=missing.fault.where,
+                todo="stage its slice again; the session that made it has given it up",
+            ) from missing
+        return table, done
 
     def _data_file(self, table: Table, part: Part) -> DataFile:
         with self._store.open_input(part.url) as stream:
@@ -199,20 +227,23 @@ class IcebergWrite:
             **statistics.to_serialized_dict(),
         )
 
-    def _sweep(self, done: IcebergSnapshot) -> None:
+    def _sweep(self, table: Table, done: IcebergSnapshot) -> None:
         """Deletes what was staged under the token and is not in its snapshot: attempts that were given up."""
-        staged = {info.url for info in self._store.list(self._folder)}
-        tasks = self._load().scan(snapshot_id=done.snapshot_id).plan_files() if staged else ()
-        for url in sorted(staged - {task.file.file_path for task in tasks}):
-            self._store.delete(url)
+        staged = self._staging.staged()
+        tasks = table.scan(snapshot_id=done.snapshot_id).plan_files() if staged else ()
+        self._staging.sweep(staged - {task.file.file_path for task in tasks})
 
 
 def snapshot_of(snapshot: IcebergSnapshot) -> Snapshot:
     """Returns the identity of the whole table at an Iceberg snapshot, with the totals of its summary."""
-    totals = snapshot.summary.additional_properties if snapshot.summary is not None else {}
+    totals = _totals(snapshot)
     rows, size = totals.get("total-records"), totals.get("total-files-size")
     return Snapshot(
         id=str(snapshot.snapshot_id),
         rows=None if rows is None else int(rows),
         bytes=None if size is None else int(size),
     )
+
+
+def _totals(snapshot: IcebergSnapshot) -> Mapping[str, str]:
+    return snapshot.summary.additional_properties if snapshot.summary is not None else {}

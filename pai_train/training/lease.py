@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pai_train.errors import CheckpointError, StorageError
 from pai_train.storage import ObjectExists, ObjectMissing, Store, basename, display, join
-from pai_train.training.owner import Owner
+from pai_train.storage.owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,6 +16,7 @@ import pytest
 
 from pai_train.errors import StorageError
 from pai_train.storage import AccessRefused, ObjectMissing, Store, join, mapped, open_store
+from pai_train.storage.leftovers import discard_unfinished
 from tests.suites.storage_suite import StorageSuite, creates
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ for turn in itertools.count():
     if turn == 1:
         print("started", flush=True)
 """
+
+
+def _write_for_ever(url: str) -> None:
+    with open_store(url).open_output(url) as stream:
+        stream.write(b"1")
+        time.sleep(600)
 
 
 def _race(root: str, worker: int) -> list[int]:
@@ -128,6 +135,25 @@ class TestLocalStorage(StorageSuite):
         del dropped
         gc.collect()
         assert os.listdir(store.path(url.rsplit("/", 1)[0])) == []
+
+    def test_what_a_killed_writer_left_half_written_can_be_removed(self, store: Store, url: str) -> None:
+        folder = url.rsplit("/", 1)[0]
+        living = store.open_output(url)
+        living.write(b"1")
+        process = multiprocessing.get_context("fork").Process(target=_write_for_ever, args=(f"{url}-killed",))
+        process.start()
+        while len(os.listdir(store.path(folder))) < 2:
+            time.sleep(0.005)
+        discard_unfinished(store, folder)
+        assert len(os.listdir(store.path(folder))) == 2
+        process.kill()
+        process.join()
+        discard_unfinished(store, folder)
+        assert len(os.listdir(store.path(folder))) == 1
+        living.close()
+        discard_unfinished(store, folder)
+        assert os.listdir(store.path(folder)) == ["object.bin"]
+        discard_unfinished(store, join(folder, "nowhere"))
 
     def test_links_are_followed(self, store: Store, root_url: str, tmp_path: Path) -> None:
         (tmp_path / "elsewhere").mkdir()

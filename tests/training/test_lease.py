@@ -15,8 +15,8 @@ import pytest
 
 from pai_train.errors import CheckpointError, StorageError
 from pai_train.storage import Store, join, open_store
+from pai_train.storage.owner import Owner
 from pai_train.training.lease import Lease
-from pai_train.training.owner import Owner
 
 CODE = str(Path(__file__).parents[2])
 
@@ -342,7 +342,7 @@ def test_a_process_whose_name_holds_parentheses(tmp_path):
     odd = tmp_path / "a) S 1 (b"
     odd.symlink_to("/bin/sleep")
     with subprocess.Popen([str(odd), "600"]) as process:
-        code = "import sys; from pai_train.training.owner import _started; print(_started(int(sys.argv[1])))"
+        code = "import sys; from pai_train.storage.owner import _started; print(_started(int(sys.argv[1])))"
         said = subprocess.run([sys.executable, "-c", code, str(process.pid)], check=True, capture_output=True, cwd=CODE)
         process.kill()
     assert int(said.stdout) > 100
