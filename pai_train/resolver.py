@@ -164,7 +164,8 @@ def _look(
     try:
         rooms = _rooms(config, composed, stores)
     except PaiTrainError as error:
-        raise Refused([*faults, replace(error.fault, where="tables.root")]) from None
+        key = "tables.root" if config.tables.catalog is None else "tables.catalog"
+        raise Refused([*faults, replace(error.fault, where=key)]) from None
     found_inputs: dict[str, JobInput] = {}
     for name, asked in config.inputs.items():
         item, found = inputs.look(name, asked, rooms)
@@ -219,7 +220,7 @@ def _rooms(config: JobConfig, composed: Composed, stores: Stores) -> Rooms:
 def _tables(config: JobConfig, stores: Stores) -> Tables:
     from pai_train.tables.iceberg import IcebergTables
 
-    return IcebergTables(config.tables.root, config.tables.project, stores)
+    return IcebergTables(config.tables.root, config.tables.project, stores, config.tables.catalog)
 
 
 def _samples(composed: Composed) -> list[Path]:

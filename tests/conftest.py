@@ -16,6 +16,8 @@ pytest_plugins = [
     "tests.servers.s3_fixture",
     "tests.servers.gcs_fixture",
     "tests.servers.azure_fixture",
+    "tests.servers.postgres_fixture",
+    "tests.servers.rest_catalog_fixture",
 ]
 
 

@@ -176,6 +176,13 @@ class TablesConfig:
     name: Annotated[Literal["iceberg"], Doc("The table store.")]
     root: Annotated[str, Doc("Folder or URL of the tables, relative to the working folder.")]
     project: Annotated[str, Doc("The project of a bare table name.")] = "pai_train"
+    catalog: Annotated[
+        str | None,
+        Doc(
+            "Iceberg: what lists the tables. null for the store itself, postgresql://user@host:5432/database,"
+            " sqlite:///file, or https://host of a REST catalog; never with a password."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +44,19 @@ class Diff:
 
     created: bool
     lines: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """Tables that are listed by something that may not answer, which a check asks."""
+
+    def probe(self) -> str | None:
+        """Tries what creating a table needs, changing nothing; says in words what came out, or None for nothing.
+
+        Raises:
+            TableError: It does not answer, or refuses.
+        """
+        ...
 
 
 class Tables(Protocol):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, ValidationException
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
     from pai_train.spec.address import TableRef
-    from pai_train.tables.catalog import StoreCatalog
+    from pai_train.tables.catalogs import TableCatalog
     from pai_train.tables.contracts import WriteMode
 
 TOKEN = "pai_train.token"  # noqa: S105 - the name of a property
@@ -58,7 +58,7 @@ class IcebergWrite:
         TableError: The mode is 'fail' and there are rows; no whole partition; a token that is not a name.
     """
 
-    def __init__(self, catalog: StoreCatalog, ref: TableRef, mode: WriteMode, token: str) -> None:
+    def __init__(self, catalog: TableCatalog, ref: TableRef, mode: WriteMode, token: str) -> None:
         check_token(token)
         self._catalog = catalog
         self._store = catalog.store
@@ -133,7 +133,8 @@ class IcebergWrite:
             )
 
     def _publish(self, files: Sequence[DataFile]) -> IcebergSnapshot:
-        raced = (CommitFailedException, ValidationException)
+        # Where the outcome is not known, the next try looks for this write's token first, as after a lost race.
+        raced = (CommitFailedException, CommitStateUnknownException, ValidationException)
         retrying = Retrying(
             retry=retry_if_exception_type(raced),
             stop=stop_after_attempt(_COMMIT_ATTEMPTS),
