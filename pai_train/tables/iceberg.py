@@ -12,6 +12,8 @@ from pai_train.storage import Stores, display, resolve
 from pai_train.tables.catalogs import Probing, open_catalog
 from pai_train.tables.columns import declared_columns, iceberg_schema, partition_spec, table_properties
 from pai_train.tables.contracts import Diff, TableInfo, WriteMode
+from pai_train.tables.expire import Expiry, Policy
+from pai_train.tables.pins import Pin, remove_pin, write_pin
 from pai_train.tables.source import IcebergSource
 from pai_train.tables.write import IcebergWrite, snapshot_of
 
@@ -77,6 +79,16 @@ class IcebergTables:
     def write(self, ref: TableRef, mode: WriteMode, token: str) -> WriteSession:
         self._load(ref)
         return IcebergWrite(self._catalog, ref, mode, token)
+
+    def pin(self, ref: TableRef, pin: Pin) -> None:
+        write_pin(self._catalog.store, self._load(ref).location(), pin)
+
+    def unpin(self, ref: TableRef, run_id: str) -> None:
+        remove_pin(self._catalog.store, self._load(ref).location(), run_id)
+
+    def expiry(self, ref: TableRef, policy: Policy) -> Expiry:
+        self._load(ref)
+        return Expiry(self._catalog, ref, policy)
 
     def probe(self) -> str | None:
         """Tries what creating a table needs of a catalog beside the store; see `Probing` of the contracts."""
