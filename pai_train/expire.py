@@ -1,0 +1,106 @@
+"""The expire mode: tells, or does, what goes of the tables that a recipe names; prints it as a table."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TextIO
+
+from pai_train.errors import Interrupted, PaiTrainError
+from pai_train.findings import Finding, Report, failed, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pai_train.spec.address import TableRef
+    from pai_train.tables.contracts import Expiring, Tables
+    from pai_train.tables.expire import Found, Policy
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be looked through.
+
+    Attributes:
+        title: The recipe, for people.
+        tables: Opens the table store.
+        expiring: The same one, as what expires.
+        refs: The tables.
+        policy: What may go.
+        delete: Whether it goes, and is not only told.
+    """
+
+    title: str
+    tables: Tables
+    expiring: Expiring
+    refs: Sequence[TableRef]
+    policy: Policy
+    delete: bool
+
+
+def expire(plan: Plan, stopped: Callable[[], bool], stream: TextIO | None = None) -> Report:
+    """Looks through each table, and expires and deletes where the plan says so.
+
+    Args:
+        plan: What to do.
+        stopped: Tells whether to give up; asked between two deletions.
+        stream: Where the table goes; standard output when left out.
+
+    Raises:
+        PaiTrainError: A table could not be looked through; the others have been.
+        Interrupted: `stopped` said so; every table is readable, and the same command goes on.
+    """
+
+    def check() -> None:
+        if stopped():
+            raise Interrupted("expiry was stopped; every table is readable", todo="the same command goes on")
+
+    findings: list[Finding] = []
+    errors: list[PaiTrainError] = []
+    for ref in plan.refs:
+        check()
+        place = f"table  {ref}"
+        try:
+            if plan.tables.describe(ref) is None:
+                findings.append(Finding(place, "table", "skip", "there is no such table yet"))
+                continue
+            expiry = plan.expiring.expiry(ref, plan.policy)
+            findings += _told(place, expiry.run(check) if plan.delete else expiry.look(), done=plan.delete)
+        except Interrupted:
+            raise
+        except PaiTrainError as error:
+            findings.append(failed(place, "table", error.fault))
+            errors.append(error)
+    word = "expired" if plan.delete else "would expire (expire.delete=true does it)"
+    report = Report(f"{plan.title}: {word}", tuple(findings))
+    show(report, sys.stdout if stream is None else stream)
+    if errors:
+        raise errors[0]
+    return report
+
+
+def _told(place: str, found: Found, *, done: bool) -> Iterator[Finding]:
+    would = "" if done else "would "
+    many = "no snapshot" if not found.snapshots else f"{len(found.snapshots)} of {_total(found)} snapshots"
+    yield Finding(place, "snapshots", "ok", f"{many} {would}{'expired' if done else 'expire'}{_listed(found)}")
+    for pin in found.pins:
+        until = datetime.fromtimestamp(pin.until, UTC).strftime("%Y-%m-%d")
+        held = [f"snapshot {one}" for one in pin.snapshots] + [f"write {one}" for one in pin.tokens]
+        yield Finding(place, "pinned", "ok", f"by run {pin.run_id} until {until}: {', '.join(held)}")
+    files = f"{len(found.files)} file{'' if len(found.files) == 1 else 's'}, {found.bytes:,} bytes,"
+    young = f"; {found.young} more are too young to tell" if found.young else ""
+    yield Finding(place, "files", "ok", f"{files} {would}{'deleted' if done else 'be deleted'}{young}")
+
+
+def _total(found: Found) -> int:
+    return found.kept + len(found.snapshots)
+
+
+def _listed(found: Found) -> str:
+    if not found.snapshots:
+        return ""
+    more = ["…"] if len(found.snapshots) > _SHOWN else []
+    return f": {', '.join([*map(str, found.snapshots[:_SHOWN]), *more])}"
