@@ -41,7 +41,28 @@ class Plan:
     delete: bool
 
 
-def expire(plan: Plan, stopped: Callable[[], bool], stream: TextIO | None = None) -> Report:
+@dataclass(frozen=True)
+class Expired(Report):
+    """What went, or would go.
+
+    Attributes:
+        delete: Whether it went.
+        found: Of each table that is there.
+    """
+
+    delete: bool
+    found: tuple[Found, ...]
+
+    def __str__(self) -> str:
+        snapshots, files = (sum(len(getattr(one, name)) for one in self.found) for name in ("snapshots", "files"))
+        words = f"{_count(snapshots, 'snapshot')} and {_count(files, 'file')}, "
+        words += f"{sum(one.bytes for one in self.found):,} bytes,"
+        rest = "are gone" if self.delete else "would go; expire.delete=true does it"
+        failed = self.count("fail")
+        return f"{self.title}: {words} {rest}" + (f"; {_count(failed, 'table')} failed" if failed else "")
+
+
+def expire(plan: Plan, stopped: Callable[[], bool], stream: TextIO | None = None) -> Expired:
     """Looks through each table, and expires and deletes where the plan says so.
 
     Args:
@@ -59,6 +80,7 @@ def expire(plan: Plan, stopped: Callable[[], bool], stream: TextIO | None = None
             raise Interrupted("expiry was stopped; every table is readable", todo="the same command goes on")
 
     findings: list[Finding] = []
+    results: list[Found] = []
     errors: list[PaiTrainError] = []
     for ref in plan.refs:
         check()
@@ -68,14 +90,14 @@ def expire(plan: Plan, stopped: Callable[[], bool], stream: TextIO | None = None
                 findings.append(Finding(place, "table", "skip", "there is no such table yet"))
                 continue
             expiry = plan.expiring.expiry(ref, plan.policy)
-            findings += _told(place, expiry.run(check) if plan.delete else expiry.look(), done=plan.delete)
+            results.append(expiry.run(check) if plan.delete else expiry.look())
+            findings += _told(place, results[-1], done=plan.delete)
         except Interrupted:
             raise
         except PaiTrainError as error:
             findings.append(failed(place, "table", error.fault))
             errors.append(error)
-    word = "expired" if plan.delete else "would expire (expire.delete=true does it)"
-    report = Report(f"{plan.title}: {word}", tuple(findings))
+    report = Expired(plan.title, tuple(findings), plan.delete, tuple(results))
     show(report, sys.stdout if stream is None else stream)
     if errors:
         raise errors[0]
@@ -90,9 +112,13 @@ def _told(place: str, found: Found, *, done: bool) -> Iterator[Finding]:
         until = datetime.fromtimestamp(pin.until, UTC).strftime("%Y-%m-%d")
         held = [f"snapshot {one}" for one in pin.snapshots] + [f"write {one}" for one in pin.tokens]
         yield Finding(place, "pinned", "ok", f"by run {pin.run_id} until {until}: {', '.join(held)}")
-    files = f"{len(found.files)} file{'' if len(found.files) == 1 else 's'}, {found.bytes:,} bytes,"
+    files = f"{_count(len(found.files), 'file')}, {found.bytes:,} bytes,"
     young = f"; {found.young} more are too young to tell" if found.young else ""
     yield Finding(place, "files", "ok", f"{files} {would}{'deleted' if done else 'be deleted'}{young}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _total(found: Found) -> int:
