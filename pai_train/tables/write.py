@@ -144,8 +144,10 @@ class IcebergWrite:
         try:
             return retrying(self._try_publish, files)
         except raced as fault:
+            unsure = isinstance(fault, CommitStateUnknownException)
+            what = "the catalog did not say what became of the commit" if unsure else "other writers committed first"
             raise TableError(
-                f"other writers committed first, {_COMMIT_ATTEMPTS} times",
+                f"{what}, {_COMMIT_ATTEMPTS} times",
                 where=str(self._ref),
                 got=str(fault),
                 todo="start again; the staged rows are kept and the commit can be repeated",

@@ -12,7 +12,9 @@ import pytest
 
 from pai_train.errors import TableError
 from pai_train.spec.ddl import parse_ddl
+from pai_train.tables.expire import Expiry, Policy
 from pai_train.tables.iceberg import IcebergTables
+from pai_train.tables.pins import Pin
 from tests.suites.table_rows import IRIS, PROJECT, ids, ref, rows, write
 from tests.suites.table_suite import TableSuite
 from tests.tables.test_sql_catalog import together
@@ -57,6 +59,17 @@ def test_the_probe_creates_nothing(tables):
     tables.ensure(ref("iris"), parse_ddl(IRIS))
     assert tables._catalog.probe(PROJECT) == "answers; a table can be created"
     assert tables.names(PROJECT) == ["iris"]
+
+
+def test_snapshots_expire_and_their_files_are_collected(iris, tmp_path):
+    old = [write(iris, "iris", f"t{n}", rows(n, n + 5)).id for n in range(3)]
+    iris.pin(ref("iris"), Pin("run", time.time() + 30 * 86400, (old[0],)))
+    expiry = Expiry(iris._catalog, ref("iris"), Policy(0, 1, 86400), lambda: time.time() + 2 * 86400)
+    done = expiry.run(lambda: None)
+    assert [str(one) for one in done.snapshots] == [old[1]]
+    assert {path.parent.name for path in tmp_path.rglob("data/*/*.parquet")} == {"t0", "t2"}
+    assert ids(iris.source(ref("iris"), old[0])) == list(range(5))
+    assert ids(iris.source(ref("iris"))) == list(range(2, 7))
 
 
 def test_a_credential_is_exchanged_for_a_token(tmp_path, rest_catalog, monkeypatch):

@@ -112,6 +112,13 @@ def test_opening_changes_nothing(tmp_path, postgres_server, monkeypatch):
     assert postgres_server.run(database, "SELECT table_name FROM iceberg_tables") == [("iris",)]
 
 
+def test_a_file_that_cannot_be_made_is_told_by_the_probe(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    tables = IcebergTables(str(tmp_path / "t"), PROJECT, catalog=f"sqlite:///{tmp_path}/file/catalog.db")
+    with pytest.raises(TableError, match="cannot be made"):
+        tables._catalog.probe(PROJECT)
+
+
 def test_a_user_who_may_only_read_is_told_by_the_probe(tmp_path, postgres_server, monkeypatch):
     database, user, password = postgres_server.database(), f"u{uuid.uuid4().hex}", uuid.uuid4().hex
     monkeypatch.setenv("PGPASSWORD", postgres_server.password)
