@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pai_train.spec.address import TableRef
+    from pai_train.storage import ObjectInfo
     from pai_train.tables.contracts import Expiring, Tables
     from pai_train.tables.expire import Found, Policy
 
-_SHOWN = 3
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,15 @@ def expire(plan: Plan, stopped: Callable[[], bool], stream: TextIO | None = None
 def _told(place: str, found: Found, *, done: bool) -> Iterator[Finding]:
     would = "" if done else "would "
     many = "no snapshot" if not found.snapshots else f"{len(found.snapshots)} of {_total(found)} snapshots"
-    yield Finding(place, "snapshots", "ok", f"{many} {would}{'expired' if done else 'expire'}{_listed(found)}")
+    yield Finding(place, "snapshots", "ok", f"{many} {would}{'expired' if done else 'expire'}{_some(found.snapshots)}")
     for pin in found.pins:
         until = datetime.fromtimestamp(pin.until, UTC).strftime("%Y-%m-%d")
         held = [f"snapshot {one}" for one in pin.snapshots] + [f"write {one}" for one in pin.tokens]
         yield Finding(place, "pinned", "ok", f"by run {pin.run_id} until {until}: {', '.join(held)}")
     files = f"{_count(len(found.files), 'file')}, {found.bytes:,} bytes,"
     young = f"; {found.young} more are too young to tell" if found.young else ""
-    yield Finding(place, "files", "ok", f"{files} {would}{'deleted' if done else 'be deleted'}{young}")
+    words = f"{files} {would}{'deleted' if done else 'be deleted'}{_some([_name(found, one) for one in found.files])}"
+    yield Finding(place, "files", "ok", words + young)
 
 
 def _count(number: int, noun: str) -> str:
@@ -125,8 +127,12 @@ def _total(found: Found) -> int:
     return found.kept + len(found.snapshots)
 
 
-def _listed(found: Found) -> str:
-    if not found.snapshots:
+def _name(found: Found, info: ObjectInfo) -> str:
+    return info.url.removeprefix(f"{found.location}/")
+
+
+def _some(things: Sequence[object]) -> str:
+    if not things:
         return ""
-    more = ["…"] if len(found.snapshots) > _SHOWN else []
-    return f": {', '.join([*map(str, found.snapshots[:_SHOWN]), *more])}"
+    more = [f"and {len(things) - _SHOWN} more"] if len(things) > _SHOWN else []
+    return f": {', '.join([*map(str, things[:_SHOWN]), *more])}"

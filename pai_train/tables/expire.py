@@ -3,8 +3,8 @@
 A snapshot expires when it is no longer among the newest, stopped being the current one long enough ago, is no branch
 or tag, and no unfinished run has pinned it (see pins.py). Its removal is one commit of the table. Files are looked for
 afterwards: what lies in the table's `data` and `metadata` folders, no kept snapshot refers to and is older than a
-grace period is deleted, so that a write under way is not robbed. Killed between any two steps, the table is readable
-and the next collection takes the rest.
+grace period is deleted, so that a write under way is not robbed: of the folder of one write, all files are as young as
+the youngest. Killed between any two steps, the table is readable and the next collection takes the rest.
 
 Of the metadata files, the newest and those that its log names stay (Iceberg's write.metadata.previous-versions-max,
 100 unless the table says otherwise), and of the store's own catalog v1, by which tables are found, too. A commit that
@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, ValidationException
@@ -44,6 +46,7 @@ SHORTEST_GRACE_S = 3600.0
 _METADATA = ".metadata.json"
 _COLLECTED = re.compile(r".*(?:\.avro|\.metadata\.json|\.puffin|\.stats)")
 _FIRST_OF_STORE = re.compile(r"v1\.metadata\.json")
+_STAGED = re.compile(r"data/([A-Za-z0-9._-]+)/.*")
 _ATTEMPTS = 30
 
 
@@ -72,6 +75,7 @@ class Found:
 
     Attributes:
         snapshots: Ids of snapshots that expire, oldest first.
+        location: The table's folder.
         kept: How many stay.
         pins: The runs that hold on to something.
         files: Files that nobody refers to afterwards, with their sizes.
@@ -79,6 +83,7 @@ class Found:
     """
 
     snapshots: tuple[int, ...]
+    location: str
     kept: int
     pins: tuple[Pin, ...]
     files: tuple[ObjectInfo, ...]
@@ -105,6 +110,7 @@ class Expiry:
     ) -> None:
         self._catalog, self._store = catalog, catalog.store
         self._ref, self._policy, self._clock = ref, policy, clock
+        self._own: set[str] = set()
 
     def look(self) -> Found:
         """Returns what would go; changes nothing.
@@ -134,7 +140,8 @@ class Expiry:
             reraise=True,
         )
         # Before anything is changed: files of another table would be found only afterwards.
-        self.look()
+        table = self._load()
+        deque(self._candidates(table, self._pins(table)), maxlen=0)
         try:
             expired = retrying(self._expire)
         except raced as fault:
@@ -143,10 +150,15 @@ class Expiry:
             ) from fault
         table = self._load()
         found = self._found(table, [], self._pins(table))
-        for info in found.files:
-            check()
-            self._store.delete(info.url)
-        return Found(tuple(expired), found.kept, found.pins, found.files, found.young)
+        self._delete([info.url for info in found.files], check)
+        return replace(found, snapshots=tuple(expired))
+
+    def _delete(self, urls: Sequence[str], check: Callable[[], None]) -> None:
+        parallel = self._store.limits.parallel
+        with ThreadPoolExecutor(parallel) as pool:
+            for at in range(0, len(urls), 4 * parallel):
+                check()
+                deque(pool.map(self._store.delete, urls[at : at + 4 * parallel]), maxlen=0)
 
     def _load(self) -> Table:
         return self._catalog.load_table((self._ref.project, self._ref.name))
@@ -181,15 +193,18 @@ class Expiry:
         kept = [one for one in table.snapshots() if one.snapshot_id not in expired]
         needed = set(self._needed(table, kept))
         old = self._clock() - self._policy.grace_s
+        candidates = list(self._candidates(table, pins))
+        location = _url(table.location())
+        under_way = {_write_of(info, location) for info in candidates if _is_young(info, old)} - {None}
         files, young = [], 0
-        for info in self._candidates(table, pins):
+        for info in candidates:
             if info.url in needed:
                 continue
-            if info.modified is None or info.modified > old:
+            if _is_young(info, old) or _write_of(info, location) in under_way:
                 young += 1
             else:
                 files.append(info)
-        return Found(tuple(expired), len(kept), tuple(pins), tuple(files), young)
+        return Found(tuple(expired), location, len(kept), tuple(pins), tuple(files), young)
 
     def _needed(self, table: Table, kept: Sequence[IcebergSnapshot]) -> Iterator[str]:
         """Yields the URLs of all files that a reader of the kept snapshots may ask for."""
@@ -218,8 +233,9 @@ class Expiry:
         known = set(map(_url, (table.metadata_location, *(one.metadata_file for one in table.metadata.metadata_log))))
         for info in self._store.list(join(location, "metadata")):
             name = basename(info.url)
-            if name.endswith(_METADATA) and info.url not in known:
+            if name.endswith(_METADATA) and info.url not in known | self._own:
                 self._check_own(table, info)
+                self._own.add(info.url)
             if _COLLECTED.fullmatch(name) and not _FIRST_OF_STORE.fullmatch(name):
                 yield info
 
@@ -242,6 +258,17 @@ class Expiry:
 def _pinned(snapshot: IcebergSnapshot, pins: Sequence[Pin]) -> bool:
     token = snapshot.summary.additional_properties.get(TOKEN) if snapshot.summary is not None else None
     return any(str(snapshot.snapshot_id) in pin.snapshots or token in pin.tokens for pin in pins)
+
+
+def _is_young(info: ObjectInfo, old: float) -> bool:
+    """Tells whether a file is not known to have been written long ago."""
+    return info.modified is None or info.modified > old
+
+
+def _write_of(info: ObjectInfo, location: str) -> str | None:
+    """Returns the token of the write whose folder a file lies in; None where it lies elsewhere."""
+    match = _STAGED.fullmatch(info.url.removeprefix(f"{location}/"))
+    return match[1] if match is not None else None
 
 
 def _url(place: str) -> str:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pyiceberg.table.update import TableRequirement, TableUpdate
 
 _CONNECT_S = 10
-_ANSWER_S = 60
+_ANSWER_S = 30
 _UNSURE = (RequestException, ServerError, ServiceUnavailableError, ValidationError)
 _VARIABLES = {
     "PAI_TRAIN_CATALOG_TOKEN": TOKEN,
@@ -178,7 +178,8 @@ class _Patient(HTTPAdapter):
     """Gives every request a deadline, and asks again where asking does not change anything."""
 
     def __init__(self) -> None:
-        again = Retry(3, allowed_methods=("GET", "HEAD"), status_forcelist=(429, 502, 503, 504), backoff_factor=0.1)
+        busy = (429, 502, 503, 504)
+        again = Retry(3, connect=1, read=1, allowed_methods=("GET", "HEAD"), status_forcelist=busy, backoff_factor=0.1)
         again.raise_on_status = False
         super().__init__(max_retries=again)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pyiceberg.table import StaticTable
 
 from pai_train.errors import Interrupted, TableError
 from pai_train.spec.ddl import parse_ddl
-from pai_train.storage import Store, join, open_store
+from pai_train.storage import Limits, Store, join, open_store
 from pai_train.tables import catalog as store_catalog
 from pai_train.tables.catalog import StoreCatalog
 from pai_train.tables.expire import Expiry, Policy
@@ -180,6 +181,18 @@ def test_a_write_under_way_is_not_robbed(tables):
     assert ids(tables.source(ref("iris"))) == list(range(5))
 
 
+def test_a_long_write_is_as_young_as_its_youngest_file(tables, folder):
+    session = tables.write(ref("iris"), "append", "long")
+    parts = [stage(session, n, rows(n * 5, n * 5 + 5)) for n in range(2)]
+    old = time.time() - 10 * DAY
+    for path in folder.rglob("*"):
+        if path.is_file() and "part-00001" not in path.name:
+            os.utime(path, (old, old))
+    assert not [one for one in collect(tables, days=0).files if "/data/" in one.url]
+    assert session.commit(parts).rows == 10
+    assert ids(tables.source(ref("iris"))) == list(range(10))
+
+
 def test_an_unfinished_run_keeps_what_it_staged_and_published(tables):
     session = tables.write(ref("iris"), "append", "run-out")
     parts = [stage(session, 0, rows(0, 5))]
@@ -235,7 +248,7 @@ class Dying(Store):
     """A store that ends at its N-th deletion."""
 
     def __init__(self, real, count):
-        super().__init__(real.scheme, real.filesystem, is_local=True, exclusive_create=True)
+        super().__init__(real.scheme, real.filesystem, is_local=True, exclusive_create=True, limits=Limits(parallel=1))
         self.count = count
 
     def delete(self, url):
