@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pai_train.spec.contracts import Source, WriteSession
     from pai_train.spec.types import MaxComputeType
     from pai_train.storage import Stores
+    from pai_train.tables.contracts import Tables
     from pai_train.training.devices import Devices
 
 
@@ -115,6 +116,7 @@ class Job:
         outputs: By name.
         checkpoints: URL of checkpointDir.
         stores: How stores are reached.
+        tables: Opens the table store.
         model: The builder's name.
         params: The builder's keyword arguments.
         train: How to train.
@@ -135,6 +137,7 @@ class Job:
     outputs: Mapping[str, JobOutput]
     checkpoints: str
     stores: Stores
+    tables: Callable[[], Tables]
     model: str
     params: Mapping[str, Any]
     train: TrainConfig

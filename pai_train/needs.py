@@ -14,6 +14,7 @@ from pai_train.preflight import Place
 from pai_train.spec.address import parse_tables
 from pai_train.staging import folder_of
 from pai_train.storage import resolve
+from pai_train.tables.contracts import Probing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -61,8 +62,8 @@ class Needs:
                 self._use(f"outputs.{each}", root, output.oss)
         if config.checkpointDir:
             self._use("checkpointDir", root, config.checkpointDir, creates=True)
-        self._use("tables.root", config.tables.root, ".", creates=True)
-        looks = [self._look, self._machine] if config.inputs else [self._machine]
+        self._use("tables.root", config.tables.root, ".", creates=config.tables.catalog is None)
+        looks = [self._catalog, self._look, self._machine] if config.inputs else [self._catalog, self._machine]
         title = f"{name or 'no recipe'} on {root}"
         return Plan(title, self._stores, list(self._places.values()), looks, tuple(self._known))
 
@@ -84,6 +85,19 @@ class Needs:
                 lenient=all(one.lenient or not one.writes for one in (other, place)),
             )
         self._places[place.url] = place
+
+    def _catalog(self) -> Iterator[Finding]:
+        """Asks a catalog that stands beside the store whether a table could be created."""
+        if self._config.tables.catalog is None:
+            return
+        try:
+            tables = self._rooms().tables
+            told = tables.probe() if isinstance(tables, Probing) else None
+        except PaiTrainError as error:
+            yield failed("tables.catalog", "catalog", error.fault)
+            return
+        if told is not None:
+            yield Finding("tables.catalog", "catalog", "ok", told)
 
     def _look(self) -> Iterator[Finding]:
         """Looks at inputs and outputs as the run does before it begins."""

@@ -22,23 +22,24 @@ _ELSEWHERE = "name another folder, or a narrower pattern"
 
 def place_faults(config: JobConfig, stores: Stores) -> list[Fault]:
     """Checks that the folders a run needs are on stores that serve, and are or can become folders it may write into."""
-    root = _folder("storage.root", config.storage.root, ".", stores)
+    root = _folder("storage.root", config.storage.root, ".", stores, creates=False)
     if root:
         # What is relative to it would only repeat it.
         return root
     return [
-        *_folder("checkpointDir", config.storage.root, config.checkpointDir, stores),
-        *_folder("tables.root", config.tables.root, ".", stores),
+        *_folder("checkpointDir", config.storage.root, config.checkpointDir, stores, creates=True),
+        # Where a catalog beside the store is the commit point, the store need not know who was first.
+        *_folder("tables.root", config.tables.root, ".", stores, creates=config.tables.catalog is None),
     ]
 
 
-def _folder(key: str, root: str, name: str, stores: Stores) -> list[Fault]:
+def _folder(key: str, root: str, name: str, stores: Stores, *, creates: bool) -> list[Fault]:
     try:
         url = resolve(root, name)
         store = stores.open(url)
         if store.info(url) is not None:
             return [Fault("is an object, not a folder", key, got=display(url), todo="name a folder")]
-        if key != "storage.root" and not store.creates_exclusively(url):
+        if creates and not store.creates_exclusively(url):
             return [Fault("the store has no exclusive create", key, got=url, wanted="a store that has it")]
     except PaiTrainError as error:
         return [replace(error.fault, where=key)]

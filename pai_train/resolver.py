@@ -23,6 +23,7 @@ from pai_train.needs import fit_together
 from pai_train.places import overlaps, place_faults
 from pai_train.spec.address import parse_table
 from pai_train.spec.config import STORAGE_SCHEMES
+from pai_train.spec.expiry import named_tables
 from pai_train.spec.oss_address import addresses
 from pai_train.spec.tokens import is_name
 from pai_train.storage import Access, CacheOptions, Limits, StorageOptions, Stores, resolve
@@ -49,7 +50,7 @@ def run(composed: Composed) -> Record | Report | Staged:
     """Resolves and runs a configuration in its mode.
 
     Returns:
-        The record of a training, what a check found, or what was staged.
+        The record of a training, what a check or an expiry found, or what was staged.
 
     Raises:
         Refused: Something was wrong before anything was written.
@@ -65,6 +66,8 @@ def run(composed: Composed) -> Record | Report | Staged:
         with StopSignals() as signals:
             return train(job, signals)
     with StopSignals() as signals:
+        if mode == "expire":
+            return _expire(composed, signals)
         return _check(composed, signals) if mode == "check" else _stage(composed, signals)
 
 
@@ -92,6 +95,7 @@ def resolve_job(composed: Composed) -> Job:
         outputs=found_outputs,
         checkpoints=checkpoints,
         stores=stores,
+        tables=lambda: _tables(config, stores),
         model=config.model.name,
         params=config.model.params,
         train=config.train,
@@ -126,6 +130,26 @@ def _stage(composed: Composed, signals: StopSignals) -> Staged:
         if planner.faults:
             raise Refused(planner.faults)
     return stage(plan, lambda: signals.requested)
+
+
+def _expire(composed: Composed, signals: StopSignals) -> Report:
+    from pai_train.expire import Plan, expire
+    from pai_train.tables.contracts import Expiring
+    from pai_train.tables.expire import Policy
+
+    with _placing(composed):
+        config, stores = _opened(composed)
+        asked = config.expire
+        try:
+            tables = _tables(config, stores)
+        except PaiTrainError as error:
+            raise Refused([replace(error.fault, where=_tables_key(config))]) from None
+        if not isinstance(tables, Expiring):
+            raise Refused([Fault("these tables do not expire", where="mode", got="expire")])
+    policy = Policy(asked.older_than_days * 86400, asked.keep_last, asked.grace_hours * 3600)
+    title = composed.recipe or "no recipe"
+    plan = Plan(title, tables, tables, named_tables(config), policy, asked.delete)
+    return expire(plan, lambda: signals.requested)
 
 
 @contextmanager
@@ -164,7 +188,7 @@ def _look(
     try:
         rooms = _rooms(config, composed, stores)
     except PaiTrainError as error:
-        raise Refused([*faults, replace(error.fault, where="tables.root")]) from None
+        raise Refused([*faults, replace(error.fault, where=_tables_key(config))]) from None
     found_inputs: dict[str, JobInput] = {}
     for name, asked in config.inputs.items():
         item, found = inputs.look(name, asked, rooms)
@@ -219,7 +243,11 @@ def _rooms(config: JobConfig, composed: Composed, stores: Stores) -> Rooms:
 def _tables(config: JobConfig, stores: Stores) -> Tables:
     from pai_train.tables.iceberg import IcebergTables
 
-    return IcebergTables(config.tables.root, config.tables.project, stores)
+    return IcebergTables(config.tables.root, config.tables.project, stores, config.tables.catalog)
+
+
+def _tables_key(config: JobConfig) -> str:
+    return "tables.root" if config.tables.catalog is None else "tables.catalog"
 
 
 def _samples(composed: Composed) -> list[Path]:

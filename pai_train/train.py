@@ -25,14 +25,16 @@ from pai_train.feed.contracts import FeedPlan, Position
 from pai_train.feed.engines import engine
 from pai_train.feed.order import lay_out
 from pai_train.models.load import build
+from pai_train.pins import Held, Pins
 from pai_train.storage import display
+from pai_train.tables.several import snapshot_ids
 from pai_train.training.checkpoints import Checkpoints
 from pai_train.training.contracts import TrainState
 from pai_train.training.generations import Run, Runs
 from pai_train.training.totals import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pai_train.job import Job, JobInput
     from pai_train.models.contracts import LabelSpec
@@ -107,12 +109,14 @@ class _Training:
         with (
             checkpoints.lease(run.run_id),
             checkpoints,
+            Pins(job.tables, run.run_id) as pins,
             tempfile.TemporaryDirectory(prefix="pai_train-") as scratch,
         ):
             restored = Path(scratch) / "restored"
             state = checkpoints.restore(restored)
-            self._train(run, state, restored, checkpoints)
+            self._train(run, state, restored, checkpoints, pins)
             runs.finish(run, {"metrics": record.metrics, "weights_sha256": record.weights_sha256})
+            pins.release()
 
     def _prepare(self) -> None:
         """Puts samples in place and creates what is absent; never touches what exists."""
@@ -129,13 +133,20 @@ class _Training:
             if output.create():
                 logger.info("output %s: created %s", output.name, output.address)
 
-    def _train(self, run: Run, state: TrainState | None, restored: Path, checkpoints: Checkpoints) -> None:
+    def _train(self, run: Run, state: TrainState | None, restored: Path, checkpoints: Checkpoints, pins: Pins) -> None:
         from pai_train.training.learner import Learner
         from pai_train.training.state import read_variables, weights_sha256
 
         job, record = self._job, self._record
         item = job.inputs["train"]
         sources = {name: open_input(one, state) for name, one in job.inputs.items()}
+        tokens = state.tokens if state is not None else {}
+        tokens = {name: tokens.get(name, _token(run.run_id, name)) for name in job.outputs}
+        pins.hold([*_read(job, sources), *_written(job, tokens)])
+        for one in job.inputs.values():
+            if one.tables and one.snapshot is not None:
+                # It was no longer the current one, and may have expired before it was pinned.
+                one.open(one.snapshot)
         for name, source in sources.items():
             snapshot = source.snapshot
             record.inputs[name] = InputRecord(job.inputs[name].address, snapshot.to_json(), snapshot.rows)
@@ -156,7 +167,6 @@ class _Training:
         else:
             read_variables(learner.variables, restored)
             logger.info("going on behind step %d of run %s", state.step, run.run_id)
-        tokens = {name: state.tokens.get(name, _token(run.run_id, name)) for name in job.outputs}
         state = replace(state, tokens=tokens)
         # Opened before training, for what an output refuses to be known at once.
         sessions = {name: output.write(tokens[name]) for name, output in job.outputs.items()}
@@ -271,6 +281,19 @@ def _seeded(seed: int, make: Callable[[], Any]) -> Any:
 
 def _note_storage(record: Record, job: Job) -> None:
     record.storage = {scheme: stats.counts().to_json() for scheme, stats in job.stores.stats().items()}
+
+
+def _read(job: Job, sources: Mapping[str, Source]) -> Iterator[Held]:
+    for name, item in job.inputs.items():
+        ids = snapshot_ids(item.tables, sources[name].snapshot.id) if item.tables else []
+        for ref, snapshot_id in zip(item.tables, ids, strict=True):
+            yield Held(ref, snapshots=(str(snapshot_id),))
+
+
+def _written(job: Job, tokens: Mapping[str, str]) -> Iterator[Held]:
+    for name, output in job.outputs.items():
+        if output.table is not None:
+            yield Held(output.table, tokens=(tokens[name],))
 
 
 def _token(run_id: str, name: str) -> str:

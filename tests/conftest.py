@@ -17,6 +17,8 @@ pytest_plugins = [
     "tests.servers.gcs_fixture",
     "tests.servers.azure_fixture",
     "tests.servers.maxcompute_fixture",
+    "tests.servers.postgres_fixture",
+    "tests.servers.rest_catalog_fixture",
 ]
 
 

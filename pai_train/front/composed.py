@@ -45,6 +45,7 @@ PRIMARY = "config"
 _NOT_HASHED = (
     "mode",
     "stage",
+    "expire",
     "gpus",
     "on_missing_gpu",
     "train.resume",

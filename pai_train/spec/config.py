@@ -182,6 +182,13 @@ class TablesConfig:
     name: Annotated[Literal["iceberg"], Doc("The table store.")]
     root: Annotated[str, Doc("Folder or URL of the tables, relative to the working folder.")]
     project: Annotated[str, Doc("The project of a bare table name.")] = "pai_train"
+    catalog: Annotated[
+        str | None,
+        Doc(
+            "Iceberg: what lists the tables. null for the store itself, postgresql://user@host:5432/database,"
+            " sqlite:///file, or https://host of a REST catalog; never with a password."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,12 +234,29 @@ class StageConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExpireConfig:
+    """What `mode=expire` lists, or takes away, of the tables that a recipe names; what unfinished runs hold stays."""
+
+    older_than_days: Annotated[
+        float, Ge(0), Doc("Snapshots expire so many days after another one has taken their place.")
+    ] = 7.0
+    keep_last: Annotated[int, Ge(1), Doc("So many of the newest snapshots stay, however old.")] = 1
+    grace_hours: Annotated[
+        float, Ge(1), Doc("Files written since then stay, for a write may be under way; longer than any write takes.")
+    ] = 24.0
+    delete: Annotated[bool, Doc("false lists what would go; true takes it away.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobConfig:
     """A whole recipe, as composed."""
 
     mode: Annotated[
-        Literal["train", "check", "stage"],
-        Doc("train; check: test what the run will need, and change nothing; stage: put data where the run reads it."),
+        Literal["train", "check", "stage", "expire"],
+        Doc(
+            "train; check: test what the run will need, and change nothing; stage: put data where the run reads it;"
+            " expire: list old snapshots and unreferenced files of the recipe's tables, or delete them."
+        ),
     ] = "train"
     inputs: Annotated[dict[str, InputConfig], Doc("What to read, by name; `train` is required, `test` is evaluated.")]
     outputs: Annotated[dict[str, OutputConfig], Doc("What to write, by name.")] = field(default_factory=dict)
@@ -250,3 +274,4 @@ class JobConfig:
     tables: TablesConfig
     engine: EngineConfig
     stage: StageConfig = field(default_factory=StageConfig)
+    expire: ExpireConfig = field(default_factory=ExpireConfig)

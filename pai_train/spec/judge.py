@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pai_train.spec import rules
 from pai_train.spec.check import REQUIRED, check, split_key, value_at
 from pai_train.spec.config import JobConfig
+from pai_train.spec.expiry import expire_faults
 from pai_train.spec.secrets import in_places, literals, masked
 from pai_train.spec.staging import stage_faults
 
@@ -28,7 +29,7 @@ _STAND_INS: dict[str, Any] = {
 
 # What stands for keys that are left out where only a training cannot do without them.
 _LEFT_OUT: dict[str, Any] = {"inputs": {}, "checkpointDir": ""}
-_FRUGAL = ("check", "stage")
+_FRUGAL = ("check", "stage", "expire")
 
 
 def judge(
@@ -63,7 +64,7 @@ def judge(
     if sound is not None:
         # Which store these are for, nobody knows while an option is lost.
         silent = [*broken, *left_out, *(() if complete else (f"storage.{key}" for key in rules.OF_PROVIDERS))]
-        asked = (*rules.faults(sound), *stage_faults(sound))
+        asked = (*rules.faults(sound), *stage_faults(sound), *expire_faults(sound))
         found += [fault for fault in asked if not any(_touch(str(fault.where), key) for key in silent)]
     found = [fault for fault in found if not _follows(fault, [*found, *unset])]
     return job, _with_secrets(found, tree, tree if shown is None else shown)

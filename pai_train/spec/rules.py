@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pai_train.errors import Fault, TableError, did_you_mean
 from pai_train.spec.address import TableRef, parse_tables, parse_target
+from pai_train.spec.catalog import catalog_fault
 from pai_train.spec.config import InputConfig, JobConfig, LabelConfig, OutputConfig, Scalar
 from pai_train.spec.ddl import SyntaxFault, parse_ddl
 from pai_train.spec.names import character, given_twice, without_case
@@ -54,6 +55,8 @@ def faults(config: JobConfig) -> list[Fault]:
     }
     found += [Fault("is empty", where=key, wanted="a folder or a URL") for key, text in places.items() if not text]
     found += _storage(config)
+    if config.tables.catalog is not None and (fault := catalog_fault(config.tables.catalog)) is not None:
+        found.append(fault)
     if "train" not in config.inputs:
         todo = did_you_mean("train", config.inputs)
         found.append(Fault("there is no input to train on", where="inputs.train", wanted="rows to train on", todo=todo))

@@ -9,6 +9,7 @@ from typing import Any
 
 from pai_train.errors import Fault
 from pai_train.redact import MASK, hide, is_secret_name, secret_shape, secret_variables
+from pai_train.spec import catalog
 from pai_train.spec.check import split_key
 
 Parts = tuple[str, ...]
@@ -26,7 +27,7 @@ _MAY_HOLD_ONE = ("model", "params")
 _PLACES = (
     ("storage", "root"), ("storage", "endpoint"), ("storage", "cache"), ("tables", "root"), ("checkpointDir",),
     ("inputs", "*", "oss"), ("inputs", "*", "table"), ("outputs", "*", "oss"), ("outputs", "*", "table"),
-    ("stage", "from"), ("stage", "to"),
+    ("stage", "from"), ("stage", "to"), ("tables", "catalog"),
 )  # fmt: skip
 
 _INTERPOLATION = re.compile(r"\$\{([^{}$]*)\}")
@@ -40,8 +41,17 @@ _SOURCES = {
     "gs": "GOOGLE_APPLICATION_CREDENTIALS in the environment, or the login of gcloud",
     "az": "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with _ACCOUNT_KEY, in the environment",
     "odps": "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET in the environment",
+    "postgresql": catalog.SECRETS["postgresql"],
 }
-_OTHER_SPELLINGS = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "azure": "az"}
+_OTHER_SPELLINGS = {
+    "s3a": "s3",
+    "s3n": "s3",
+    "gcs": "gs",
+    "abfs": "az",
+    "abfss": "az",
+    "azure": "az",
+    "postgres": "postgresql",
+}
 _ALL_SOURCES = (
     "the environment (OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
     " AZURE_STORAGE_CONNECTION_STRING, GOOGLE_APPLICATION_CREDENTIALS) or storage.profile"
@@ -237,6 +247,8 @@ def _todo(key: Parts, what: str, text: str, variable: str | None) -> str:
     provider = _OTHER_SPELLINGS.get(provider, provider)
     for word, named in (("AWS", "s3"), ("Alibaba", "oss"), ("Azure", "az")):
         provider = named if word in what else provider
+    if key == ("tables", "catalog") and provider in catalog.SECRETS:
+        return f"leave it out; it is taken from {catalog.SECRETS[provider]}"
     if provider in _SOURCES:
         return f"leave it out; it is taken from {_SOURCES[provider]}"
     if key[:1] and key[0] in _STORES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -19,11 +19,13 @@ class ObjectInfo:
         url: Its full URL.
         size: In bytes.
         etag: Changes when the content changes.
+        modified: When it was written by the store's clock, in seconds since 1970; None where the store does not say.
     """
 
     url: str
     size: int
     etag: str
+    modified: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import inspect
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import StorageError
 from pai_train.storage import urls
+from pai_train.storage.contracts import ObjectInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+_TIMES = ("mtime", "LastModified", "created")
 
 
 def below(filesystem: Any, folder: str) -> dict[str, Mapping[str, Any]]:
     """Lists what lies in a folder at any depth, by name; never from a cache."""
     filesystem.invalidate_cache()
     return dict(filesystem.find(folder, detail=True))
+
+
+def entry(url: str, raw: Mapping[str, Any]) -> ObjectInfo:
+    """Returns what a filesystem tells of an object; each names the time of the last change in its own way."""
+    told = next((raw[name] for name in _TIMES if raw.get(name) is not None), None)
+    if isinstance(told, datetime):
+        told = (told if told.tzinfo is not None else told.replace(tzinfo=UTC)).timestamp()
+    modified = float(told) if isinstance(told, int | float) else None
+    return ObjectInfo(url, int(raw["size"]), str(raw["etag"]), modified)
 
 
 def found(filesystem: Any, pattern: str, where: str, *, is_local: bool) -> dict[str, Mapping[str, Any]]:

@@ -156,7 +156,7 @@ class Store:
             raise
         except ObjectMissing:
             return None
-        return ObjectInfo(url, int(raw["size"]), str(raw["etag"])) if raw["type"] == "file" else None
+        return listing.entry(url, raw) if raw["type"] == "file" else None
 
     def read(self, url: str, start: int = 0, end: int | None = None, etag: str | None = None) -> bytes:
         """Returns the bytes from `start` up to, not including, `end`; fewer where the object is shorter.
@@ -343,14 +343,8 @@ class Store:
         self._do(url, lambda: self.filesystem.pipe_file(path, data, mode="create"))
 
     def _infos(self, raws: Iterable[Mapping[str, Any]]) -> _Infos:
-        return sorted(
-            (
-                ObjectInfo(self._url(raw["name"]), int(raw["size"]), str(raw["etag"]))
-                for raw in raws
-                if raw["type"] == "file"
-            ),
-            key=lambda info: info.url,
-        )
+        found = (listing.entry(self._url(raw["name"]), raw) for raw in raws if raw["type"] == "file")
+        return sorted(found, key=lambda info: info.url)
 
     def _url(self, path: str) -> str:
         return f"{self.scheme}://{path if self.scheme == 'file' else path.lstrip('/')}"

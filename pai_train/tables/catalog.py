@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyiceberg.catalog import MetastoreCatalog, PropertiesUpdateSummary
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from pyiceberg.schema import Schema
     from pyiceberg.table.update import TableRequirement, TableUpdate
 
+_SLOW_S = 600.0
+"""A commit that took longer may have met a collection of old metadata files, which spares younger ones than this."""
 _METADATA_NAME = re.compile(r"v([1-9][0-9]*)\.metadata\.json")
 
 
@@ -150,6 +153,7 @@ class StoreCatalog(MetastoreCatalog):
     def commit_table(
         self, table: Table, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
     ) -> CommitTableResponse:
+        begun = time.time()
         current = self.load_table(table.name())
         try:
             staged = self._update_and_stage_table(current, table.name(), requirements, updates)
@@ -158,6 +162,8 @@ class StoreCatalog(MetastoreCatalog):
         if staged.metadata == current.metadata:
             return _response(current.metadata, current.metadata_location)
         url = self._publish(self.location(table.name()), _version(current.metadata_location) + 1, staged.metadata)
+        if not 0 <= time.time() - begun < _SLOW_S:
+            self._check_published(table.name(), url, staged.metadata)
         return _response(staged.metadata, url)
 
     def list_tables(self, namespace: str | Identifier) -> list[Identifier]:
@@ -213,6 +219,16 @@ class StoreCatalog(MetastoreCatalog):
     def _versions(self, location: str) -> list[int]:
         names = (basename(info.url) for info in self.store.list(join(location, "metadata")))
         return [int(match[1]) for name in names if (match := _METADATA_NAME.fullmatch(name))]
+
+    def _check_published(self, identifier: Identifier, url: str, metadata: TableMetadata) -> None:
+        """Takes back a version that others had gone past, and that was collected, before it was created again."""
+        head = self.load_table(identifier)
+        entry = (url, metadata.last_updated_ms)
+        if head.metadata_location != url and entry not in (
+            (one.metadata_file, one.timestamp_ms) for one in head.metadata.metadata_log
+        ):
+            self.store.delete(url)
+            raise CommitRaced(f"{url} had been created by another commit, long ago")
 
     def _publish(self, location: str, version: int, metadata: TableMetadata) -> str:
         url = _metadata_url(location, version)

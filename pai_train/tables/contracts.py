@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pai_train.spec.address import TableRef
     from pai_train.spec.contracts import Snapshot, Source, WriteSession
     from pai_train.spec.ddl import Column, Ddl
+    from pai_train.tables.expire import Expiry, Policy
+    from pai_train.tables.pins import Pin
 
 WriteMode = Literal["overwrite", "append", "fail"]
 
@@ -44,6 +46,45 @@ class Diff:
 
     created: bool
     lines: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """Tables that are listed by something that may not answer, which a check asks."""
+
+    def probe(self) -> str | None:
+        """Tries what creating a table needs, changing nothing; says in words what came out, or None for nothing.
+
+        Raises:
+            TableError: It does not answer, or refuses.
+        """
+        ...
+
+
+@runtime_checkable
+class Expiring(Protocol):
+    """Tables whose snapshots end when somebody says so, unless a run holds on to them."""
+
+    def pin(self, ref: TableRef, pin: Pin) -> None:
+        """Holds on to snapshots and writes of a table for a run; replaces what the run held.
+
+        Raises:
+            TableError: No such table.
+            StorageError: The pin cannot be written.
+        """
+        ...
+
+    def unpin(self, ref: TableRef, run_id: str) -> None:
+        """Lets go of all that a run holds of a table."""
+        ...
+
+    def expiry(self, ref: TableRef, policy: Policy) -> Expiry:
+        """Returns what expires snapshots of a table and collects its files.
+
+        Raises:
+            TableError: No such table.
+        """
+        ...
 
 
 class Tables(Protocol):

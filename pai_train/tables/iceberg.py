@@ -1,4 +1,4 @@
-"""Tables kept as Apache Iceberg on any store that has exclusive create; the store is the catalog."""
+"""Tables kept as Apache Iceberg on any store; the store itself is the catalog, or a database or service."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
 from pai_train.errors import TableError, did_you_mean
 from pai_train.spec.address import TableRef
 from pai_train.storage import Stores, display, resolve
-from pai_train.tables.catalog import StoreCatalog
+from pai_train.tables.catalogs import Probing, open_catalog
 from pai_train.tables.columns import declared_columns, iceberg_schema, partition_spec, table_properties
 from pai_train.tables.contracts import Diff, TableInfo, WriteMode
+from pai_train.tables.expire import Expiry, Policy
+from pai_train.tables.pins import Pin, remove_pin, write_pin
 from pai_train.tables.source import IcebergSource
 from pai_train.tables.write import IcebergWrite, snapshot_of
 
@@ -29,17 +31,18 @@ class IcebergTables:
         root: The folder, as a path or a URL.
         project: The project of addresses that name none.
         stores: How its store is reached; left out, as the environment says.
+        catalog: The address of a catalog, such as postgresql://user@host/database; None for the store itself.
 
     Raises:
-        TableError: The store has no exclusive create.
+        TableError: The store is the catalog and has no exclusive create, or the catalog does not answer.
         StorageError: The root cannot be read as a place.
     """
 
-    def __init__(self, root: str, project: str, stores: Stores | None = None) -> None:
+    def __init__(self, root: str, project: str, stores: Stores | None = None, catalog: str | None = None) -> None:
         url = resolve(".", root)
         self.root = url
         self.project = project
-        self._catalog = StoreCatalog(url, (stores or Stores()).open(url))
+        self._catalog = open_catalog(catalog, url, (stores or Stores()).open(url))
 
     def __repr__(self) -> str:
         return f"IcebergTables({display(self.root)!r}, {self.project!r})"
@@ -79,6 +82,20 @@ class IcebergTables:
     def write(self, ref: TableRef, mode: WriteMode, token: str) -> WriteSession:
         self._load(ref)
         return IcebergWrite(self._catalog, ref, mode, token)
+
+    def pin(self, ref: TableRef, pin: Pin) -> None:
+        write_pin(self._catalog.store, self._load(ref).location(), pin)
+
+    def unpin(self, ref: TableRef, run_id: str) -> None:
+        remove_pin(self._catalog.store, self._load(ref).location(), run_id)
+
+    def expiry(self, ref: TableRef, policy: Policy) -> Expiry:
+        self._load(ref)
+        return Expiry(self._catalog, ref, policy)
+
+    def probe(self) -> str | None:
+        """Tries what creating a table needs of a catalog beside the store; see `Probing` of the contracts."""
+        return self._catalog.probe(self.project) if isinstance(self._catalog, Probing) else None
 
     def _create(self, ref: TableRef, ddl: Ddl) -> bool:
         """Creates the table; False when another process has just done so."""

@@ -35,7 +35,7 @@ def open_tables(
     """
     if len(refs) == 1:
         return tables.source(refs[0], snapshot, rows)
-    sources = _open_each(tables, refs, _ids(refs, snapshot))
+    sources = _open_each(tables, refs, snapshot_ids(refs, snapshot))
     first = sources[0]
     for ref, source in zip(refs[1:], sources[1:], strict=True):
         _check_columns(refs[0], first.schema, ref, source.schema)
@@ -92,7 +92,14 @@ class SeveralSource:
             yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
-def _ids(refs: Sequence[TableRef], snapshot: str | None) -> list[str | None]:
+def snapshot_ids(refs: Sequence[TableRef], snapshot: str | None) -> list[str | None]:
+    """Returns the snapshot of each table, of the joint identity of all of them; None for the current ones.
+
+    Raises:
+        TableError: Not one for each.
+    """
+    if len(refs) == 1:
+        return [snapshot]
     ids: list[str | None] = [None] * len(refs) if snapshot is None else list(snapshot.split(_BETWEEN))
     if len(ids) != len(refs):
         raise TableError(

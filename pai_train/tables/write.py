@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, ValidationException
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
     from pai_train.spec.address import TableRef
-    from pai_train.tables.catalog import StoreCatalog
+    from pai_train.tables.catalogs import TableCatalog
     from pai_train.tables.contracts import WriteMode
 
 TOKEN = "pai_train.token"  # noqa: S105 - the name of a property
@@ -61,7 +61,7 @@ class IcebergWrite:
         TableError: The mode is 'fail' and there are rows; no whole partition; a token that is not a name.
     """
 
-    def __init__(self, catalog: StoreCatalog, ref: TableRef, mode: WriteMode, token: str) -> None:
+    def __init__(self, catalog: TableCatalog, ref: TableRef, mode: WriteMode, token: str) -> None:
         check_token(token)
         self._catalog = catalog
         self._store = catalog.store
@@ -146,7 +146,8 @@ class IcebergWrite:
             files = [self._data_file(table, part) for part in parts]
         except ObjectMissing as missing:
             return self._published_meanwhile(missing)
-        raced = (CommitFailedException, ValidationException)
+        # Where the outcome is not known, the next try looks for this write's token first, as after a lost race.
+        raced = (CommitFailedException, CommitStateUnknownException, ValidationException)
         retrying = Retrying(
             retry=retry_if_exception_type(raced),
             stop=stop_after_attempt(_COMMIT_ATTEMPTS),
@@ -156,8 +157,10 @@ class IcebergWrite:
         try:
             return retrying(self._try_publish, files, slice_ids(parts))
         except raced as fault:
+            unsure = isinstance(fault, CommitStateUnknownException)
+            what = "the catalog did not say what became of the commit" if unsure else "other writers committed first"
             raise TableError(
-                f"other writers committed first, {_COMMIT_ATTEMPTS} times",
+                f"{what}, {_COMMIT_ATTEMPTS} times",
                 where=str(self._ref),
                 got=str(fault),
                 todo="start again; the staged rows are kept and the commit can be repeated",

@@ -55,7 +55,7 @@ OFFERED = {
     "section": ("train.ch", ["train.checkpoint."]),
     "alias": ("stage.fr", ["stage.from="]),
     "enum": ("train.optimizer=", [f"train.optimizer={name}" for name in ("adam", "adamw", "rmsprop", "sgd")]),
-    "mode": ("mode=", ["mode=check", "mode=stage", "mode=train"]),
+    "mode": ("mode=", ["mode=check", "mode=expire", "mode=stage", "mode=train"]),
     "bool": ("train.deterministic=", ["train.deterministic=false", "train.deterministic=true"]),
     "null": ("train.steps=", ["train.steps=null"]),
     "number": ("train.epochs=", ["train.epochs=10"]),

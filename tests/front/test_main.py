@@ -90,7 +90,7 @@ def test_help(desk: Desk) -> None:
     outcome = desk.command("--help")
     assert outcome.code == 0
     assert outcome.out.startswith("pai_train turns a recipe into a trained model")
-    assert outcome.out.count("python -m pai_train +recipe=") == 6
+    assert outcome.out.count("python -m pai_train +recipe=") == 7
     assert "  iris     Iris: learn the species from four measurements" in outcome.out
     assert "  mine     Costs $5: my own\n" in outcome.out
     assert "storage: azure, gcs, local, memory, oss, s3\n" in outcome.out

@@ -6,6 +6,7 @@ import gc
 import io
 import sys
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,12 @@ class StorageSuite(PublishSuite):
         return join(root_url, "deep", "er", "object.bin")
 
     # Reading and writing
+
+    def test_when_an_object_was_written_is_told(self, store: Store, root_url: str, url: str) -> None:
+        store.put(url, b"1")
+        told = [store.info(url), *store.list(root_url)]
+        assert len(told) == 2
+        assert all(abs(time.time() - info.modified) < 120 for info in told)
 
     def test_put_then_read(self, store: Store, url: str) -> None:
         info = store.put(url, CONTENT)
