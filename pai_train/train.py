@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NUMBER = re.compile(r"[0-9]+")
 
 
 def train(job: Job, signals: StopSignals) -> Record:
@@ -285,7 +286,8 @@ def _note_storage(record: Record, job: Job) -> None:
 def _read(job: Job, sources: Mapping[str, Source]) -> Iterator[Held]:
     for name, item in job.inputs.items():
         if item.table is not None:
-            yield Held(item.table, snapshots=(sources[name].snapshot.id,))
+            # An id may say more than one number; what is of no snapshot of this table holds nothing.
+            yield Held(item.table, snapshots=tuple(_NUMBER.findall(sources[name].snapshot.id)))
 
 
 def _written(job: Job, tokens: Mapping[str, str]) -> Iterator[Held]:
