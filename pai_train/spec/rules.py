@@ -55,8 +55,7 @@ def faults(config: JobConfig) -> list[Fault]:
     }
     found += [Fault("is empty", where=key, wanted="a folder or a URL") for key, text in places.items() if not text]
     found += _storage(config)
-    if config.tables.catalog is not None and (fault := catalog_fault(config.tables.catalog)) is not None:
-        found.append(fault)
+    found += _catalog(config)
     if "train" not in config.inputs:
         todo = did_you_mean("train", config.inputs)
         found.append(Fault("there is no input to train on", where="inputs.train", wanted="rows to train on", todo=todo))
@@ -104,6 +103,17 @@ def _storage(config: JobConfig) -> Iterator[Fault]:
     if storage.role_arn is not None and ROLE.fullmatch(storage.role_arn) is None:
         wanted = "acs:ram::<uid>:role/<name>"
         yield Fault("not a RAM role", where="storage.role_arn", got=storage.role_arn, wanted=wanted)
+
+
+def _catalog(config: JobConfig) -> Iterator[Fault]:
+    tables = config.tables
+    if tables.catalog is None:
+        return
+    if tables.name != "iceberg":
+        todo = "leave it out, or choose tables=iceberg"
+        yield Fault(f"tables {tables.name!r} has no catalog", where="tables.catalog", todo=todo)
+    elif (fault := catalog_fault(tables.catalog)) is not None:
+        yield fault
 
 
 def _is_endpoint(text: str, *, path: bool) -> bool:

@@ -16,7 +16,7 @@ from pai_train.errors import Refused
 from pai_train.findings import PLAIN_WIDTH
 from pai_train.tables.iceberg import IcebergTables
 from pai_train.tables.pins import PIN_DAYS
-from tests.suites.modes import section, tree
+from tests.suites.modes import section, staged, tree
 from tests.suites.table_rows import ref, write
 
 IRIS, OUTPUT = "odps://pai_train/tables/iris", "odps://pai_train/tables/iris_output"
@@ -100,24 +100,25 @@ def test_a_killed_run_goes_on_after_an_expiry(jobs, capsys, monkeypatch):
 
 
 def test_a_table_that_may_not_be_written_is_read_all_the_same(jobs):
-    jobs.done("+recipe=iris", "train.epochs=1")
     # A file where the folder of pins would be: also root may not write there.
-    (jobs.cwd / "data/tables/pai_train/iris/pins").rmdir()
-    (jobs.cwd / "data/tables/pai_train/iris/pins").write_text("in the way")
+    table = jobs.cwd / "data/tables/pai_train/iris"
+    table.mkdir(parents=True)
+    (table / "pins").write_text("in the way")
     done = jobs.run("+recipe=iris", "train.epochs=1")
     assert done.code == 0, done
     assert "cannot be pinned" in done.text
 
 
-def test_a_table_that_is_broken_is_told_after_the_others(jobs, capsys, monkeypatch):
-    monkeypatch.chdir(jobs.cwd)
-    jobs.done("+recipe=iris", "train.epochs=1")
-    pins = jobs.cwd / "data/tables/pai_train/iris/pins"
+def test_a_table_that_is_broken_is_told_after_the_others(here, capsys):
+    staged("+recipe=iris")
+    pins = here / "data/tables/pai_train/iris/pins"
+    pins.mkdir()
     (pins / "x.json").write_text("{}")
     code, out, err = expired(capsys, "+recipe=iris")
     assert code == 1
     assert section(out, f"table  {IRIS}")["table"][0] == "FAIL"
-    assert section(out, f"table  {OUTPUT}")["snapshots"][0] == "ok"
+    assert section(out, f"table  {OUTPUT}")["table"][0] == "-"
+    assert "; 1 table failed" in " ".join(out.split())
     assert "pin of a run cannot be read" in err
 
 

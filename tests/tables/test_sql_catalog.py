@@ -220,19 +220,23 @@ def test_a_server_that_says_nothing_is_an_error_within_the_deadline(tmp_path, mo
     assert time.monotonic() - begin < 10
 
 
-def test_a_missing_library_names_the_extra(tmp_path):
+@pytest.mark.parametrize(
+    ("library", "address"), [("sqlalchemy", "sqlite:///x.db"), ("psycopg2", "postgresql://pai@127.0.0.1:1/x")]
+)
+def test_a_missing_library_names_the_extra(tmp_path, library, address):
     code = """
 import sys
-sys.modules["sqlalchemy"] = None
+sys.modules[sys.argv[2]] = None
 from pai_train.errors import TableError
 from pai_train.tables.iceberg import IcebergTables
 IcebergTables(sys.argv[1], "lab")
 try:
-    IcebergTables(sys.argv[1], "lab", catalog="sqlite:///x.db")
+    IcebergTables(sys.argv[1], "lab", catalog=sys.argv[3])
 except TableError as error:
     sys.stdout.write(str(error))
 """
-    found = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    argv = [sys.executable, "-c", code, str(tmp_path), library, address]
+    found = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert "pai_train[sql]" in found.stdout
 
 
