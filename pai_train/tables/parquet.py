@@ -17,7 +17,7 @@ from pai_train.tables.project import Wanted, project
 from pai_train.tables.recent import Recent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pyiceberg.table.name_mapping import NameMapping
     from pyiceberg.types import NestedField
@@ -59,7 +59,14 @@ class ParquetReader:
         self._footers = Recent(_FOOTERS, lambda _: 1)
         self._groups = Recent(_CACHED_BYTES, lambda table: max(1, int(table.nbytes)))
 
-    def read(self, file: DataFile, lo: int, hi: int, wanted: Sequence[Wanted]) -> Iterator[pa.Table]:
+    def read(
+        self,
+        file: DataFile,
+        lo: int,
+        hi: int,
+        wanted: Sequence[Wanted],
+        skips: Callable[[Footer, int], bool] | None = None,
+    ) -> Iterator[pa.Table]:
         """Yields the rows from place `lo` to `hi`, not including `hi`, of a file, without the deleted ones.
 
         Args:
@@ -67,13 +74,14 @@ class ParquetReader:
             lo: First row.
             hi: Row after the last.
             wanted: The columns, in order.
+            skips: Tells by its number whether nothing of a row group is wanted.
 
         Raises:
             DataError: The file is not what the manifest says, is damaged, or a value does not fit its declared type.
         """
         with reading(file.url):
             footer = self.footer(file)
-            for at, table in self._tables(file, footer, tuple(wanted), lo, hi):
+            for at, table in self._tables(file, footer, tuple(wanted), lo, hi, skips):
                 alive = file.alive(at, at + table.num_rows)
                 yield table if alive is None else table.filter(alive)
 
@@ -123,7 +131,13 @@ class ParquetReader:
         return {field.field_id: field for field in found.fields}
 
     def _tables(
-        self, file: DataFile, footer: Footer, wanted: tuple[Wanted, ...], lo: int, hi: int
+        self,
+        file: DataFile,
+        footer: Footer,
+        wanted: tuple[Wanted, ...],
+        lo: int,
+        hi: int,
+        skips: Callable[[Footer, int], bool] | None,
     ) -> Iterator[tuple[int, pa.Table]]:
         """Yields pieces of the range, each with its place in the file."""
         names = tuple(
@@ -135,7 +149,7 @@ class ParquetReader:
             start, stop = max(lo - first, 0), min(hi - first, size)
             at = first + start
             first += size
-            if start >= stop:
+            if start >= stop or (skips is not None and skips(footer, group)):
                 continue
             if footer.parquet.row_group(group).total_byte_size > _LARGE_GROUP_BYTES:
                 for table in self._streamed(file.url, footer.parquet, group, names, start=start, stop=stop):
