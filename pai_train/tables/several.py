@@ -39,7 +39,7 @@ def open_tables(
         TableError: As `Tables.source`; tables whose columns differ; not one snapshot for each.
     """
     if len(refs) == 1:
-        return tables.source(refs[0], snapshot, rows, where)
+        return _open(tables, refs[0], snapshot, rows, where)
     sources = _open_each(tables, refs, _ids(refs, snapshot), where if rows is None else None)
     first = sources[0]
     for ref, source in zip(refs[1:], sources[1:], strict=True):
@@ -96,6 +96,10 @@ class SeveralSource:
             yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
+def _open(tables: Tables, ref: TableRef, snapshot: str | None, rows: range | None, where: str | None) -> Source:
+    return tables.source(ref, snapshot, rows) if where is None else tables.source(ref, snapshot, rows, where)
+
+
 def _ids(refs: Sequence[TableRef], snapshot: str | None) -> list[str | None]:
     ids: list[str | None] = [None] * len(refs) if snapshot is None else list(snapshot.split(_BETWEEN))
     if len(ids) != len(refs):
@@ -114,7 +118,7 @@ def _open_each(tables: Tables, refs: Sequence[TableRef], ids: Sequence[str | Non
     sources = []
     for ref, id_ in zip(refs, ids, strict=True):
         name = (ref.project, ref.name)
-        source = tables.source(ref, seen.get(name) if id_ is None else id_, where=where)
+        source = _open(tables, ref, seen.get(name) if id_ is None else id_, None, where)
         seen.setdefault(name, source.snapshot.id)
         sources.append(source)
     return sources
@@ -137,7 +141,7 @@ def _narrow(
     for ref, source, count in zip(refs, sources, counts, strict=True):
         start, stop = (min(max(edge - first, 0), count) for edge in (rows.start, rows.stop))
         same = where is None and (start, stop) == (0, count)
-        narrowed.append(source if same else tables.source(ref, source.snapshot.id, range(start, stop), where))
+        narrowed.append(source if same else _open(tables, ref, source.snapshot.id, range(start, stop), where))
         first += count
     return narrowed
 

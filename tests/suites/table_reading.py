@@ -146,8 +146,8 @@ class ReadingSuite:
         class Racing:
             """Commits to the table between the opening of the two."""
 
-            def source(self, one, snapshot=None, rows=None, where=None):
-                source = filled.source(one, snapshot, rows, where)
+            def source(self, one, snapshot=None, rows=None):
+                source = filled.source(one, snapshot, rows)
                 write(filled, "iris", f"race-{one.rows[0]}", pa.record_batch({"id": [1]}))
                 return source
 

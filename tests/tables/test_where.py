@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from pyiceberg.types import DoubleType, LongType
 
 from pai_train.errors import DataError, TableError
+from pai_train.feed.batches import arrow_superbatches
+from pai_train.feed.contracts import FeedPlan
 from pai_train.spec.address import parse_tables
 from pai_train.spec.ddl import parse_ddl
 from pai_train.spec.slices import slice_rows
@@ -278,6 +280,14 @@ def test_a_damaged_file_is_named_when_it_is_looked_into(tmp_path):
     store.put(url, store.read(url)[:50])
     with pytest.raises(DataError, match="cut short or damaged"):
         tables.source(ref("iris"), where="id = 7")
+
+
+def test_a_missing_value_is_told_with_its_place(tables):
+    source = tables.source(ref("iris"), where="id >= 100 and id < 150 and (kind is null or f > 60)")
+    plan = FeedPlan(("kind",), 64, {}, lanes=1)
+    words = r"part-00002-.*parquet, row 0 of the \d+ that are read of rows \d+ to \d+"
+    with pytest.raises(DataError, match=words), arrow_superbatches(source, plan, parallel=1) as deliveries:
+        list(deliveries)
 
 
 COLUMNS = {"id": st.integers(-3, 12), "f": st.sampled_from(["-1", "0.5", "3", "2.75"]), "kind": st.sampled_from("abc")}
