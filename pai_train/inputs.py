@@ -95,6 +95,7 @@ class _Found:
 
 
 def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, list[Fault]]:
+    from pai_train.tables.contracts import WhereError
     from pai_train.tables.several import open_tables
 
     refs = parse_tables(config.table or "", rooms.project)
@@ -106,7 +107,7 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
         return None, [_at(error.fault, f"{key}.table")]
 
     def open_table(snapshot: str | None) -> Source:
-        return open_tables(rooms.tables, refs, snapshot or config.snapshot)
+        return open_tables(rooms.tables, refs, snapshot or config.snapshot, where=config.where)
 
     # An empty table of that name is what a start leaves that was killed between creating and filling it.
     if len(refs) == 1 and (infos[0] is None or _empty(infos[0])):
@@ -123,6 +124,8 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     present = {column.name: column for info in infos[:1] if info for column in (*info.columns, *info.partitions)}
     try:
         source = open_table(None)
+    except WhereError as error:
+        return None, [_at(error.fault, f"{key}.where")]
     except PaiTrainError as error:
         return None, [_at(error.fault, f"{key}.snapshot" if config.snapshot else f"{key}.table")]
     # A partition column that the address fixes is not among the rows' columns.
@@ -147,7 +150,9 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
         for column in declared
         if column.name in present and present[column.name].type != column.type
     ]
-    if not source.snapshot.rows:
+    if not source.snapshot.rows and config.where is not None:
+        faults.append(Fault("no row fulfils the filter", f"{key}.where", got=config.where))
+    elif not source.snapshot.rows:
         faults.append(Fault("the table holds no rows", f"{key}.table", got=address, todo="fill it, or name another"))
     if faults:
         return None, faults

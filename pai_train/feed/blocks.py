@@ -99,7 +99,11 @@ def _place(source: Source, chunk: Chunk, row: int) -> str:
     if isinstance(source, TextSource):
         return source.place(chunk, row)
     url, _, rows = chunk.ref.rpartition("@")
-    return f"{display(url)}, row {int(rows.partition('-')[0]) + row}"
+    lo, hi = (int(text) for text in rows.split("-"))
+    if chunk.rows is not None and chunk.rows != hi - lo:
+        # Deleted rows and rows that a filter leaves out are not counted.
+        return f"{display(url)}, row {row} of the {chunk.rows} that are read of rows {lo} to {hi - 1}"
+    return f"{display(url)}, row {lo + row}"
 
 
 def _nothing(source: Source, plan: FeedPlan) -> pa.RecordBatch:

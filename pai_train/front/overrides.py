@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
+_FILTER = re.compile(r"\+{0,2}inputs\.[^.=]+\.where")
 _TABLES = re.compile(r"\+{0,2}inputs\.[^.=]+\.table")
 _PLAIN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://|create\s+table\s", re.IGNORECASE)
 
@@ -168,9 +169,12 @@ def sort(texts: Sequence[str], loader: ConfigLoader, word: str) -> Overrides:
 
 
 def _parse(text: str) -> list[Override]:
-    """Parses an override; addresses and statements are texts, whatever characters Hydra's grammar keeps for itself."""
+    """Parses an override; addresses, filters and statements are texts, whatever Hydra's grammar keeps for itself."""
     parser = OverridesParser.create()
     key, _, value = text.partition("=")
+    if _FILTER.fullmatch(key) and value not in ("", "null") and value[0] not in "'\"":
+        escaped = value.replace('"', '\\"')
+        return parser.parse_overrides([f'{key}="{escaped}"'])
     plain = not {*"'\"\\$[{("} & {*value} and _TABLES.fullmatch(key) is not None
     if plain and "," in value:
         # Several tables, not several runs.

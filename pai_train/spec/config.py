@@ -51,6 +51,10 @@ class InputConfig:
             " are joined by `,`."
         ),
     ] = None
+    where: Annotated[
+        str | None,
+        Doc("Of a table: only the rows that fulfil this filter, such as `f1 > 5 AND kind = 'a'`."),
+    ] = None
     format: Annotated[Literal["csv"], Doc("How the files are written.")] = "csv"
     header: Annotated[bool, Doc("Whether each file's first line names its columns.")] = False
     delimiter: Annotated[

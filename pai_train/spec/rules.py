@@ -140,6 +140,8 @@ def _input(key: str, rows: InputConfig, config: JobConfig) -> Iterator[Fault]:
     if rows.oss is not None and not rows.columns:
         wanted = "names with types, in file order, such as {f1: DOUBLE, f2: STRING}"
         yield Fault("files need columns", where=f"{key}.columns", wanted=wanted)
+    if rows.where is not None and rows.table is None:
+        yield Fault("only rows of a table can be filtered", where=f"{key}.where", got=rows.where, wanted="a table")
     if rows.table is not None:
         yield from _table_faults(f"{key}.table", lambda: parse_tables(rows.table or "", config.tables.project))
         twice = given_twice(rows.columns)

@@ -29,6 +29,13 @@ _PRIMITIVES: dict[str, pa.DataType] = {
     "TIMESTAMP": pa.timestamp("us"),
     "TIMESTAMP_NTZ": pa.timestamp("us"),
 }
+# What keeps the values of a type that has no twin.
+_INSTEAD = {
+    "JSON": "declare it STRING, and keep the JSON as text",
+    "INTERVAL_DAY_TIME": "declare it DOUBLE or DECIMAL(19,9), and keep seconds",
+    "INTERVAL_YEAR_MONTH": "declare it INT, and keep months",
+    "VECTOR": "declare it an ARRAY of its element type",
+}
 _TWINS = {arrow: name for name, arrow in reversed(_PRIMITIVES.items())}
 _NORMAL = {
     pa.large_string(): pa.string(),
@@ -59,6 +66,7 @@ def arrow_type(column: Column) -> pa.DataType:
             f"column {column.name!r} has a type that tables cannot keep",
             got=str(column.type) if str(fault) == str(column.type) else f"{fault} in {column.type}",
             wanted=f"{', '.join(_PRIMITIVES)}, DECIMAL, VARCHAR, CHAR, ARRAY, MAP or STRUCT",
+            todo=_INSTEAD.get(str(fault).partition("(")[0]),
         ) from None
 
 

@@ -11,6 +11,7 @@ from pyiceberg.exceptions import (
     CommitFailedException,
     NoSuchTableError,
     TableAlreadyExistsError,
+    ValidationError,
     ValidationException,
 )
 from pyiceberg.io import FileIO, InputFile, OutputFile
@@ -147,7 +148,7 @@ class StoreCatalog(MetastoreCatalog):
         if not versions:
             raise NoSuchTableError(f"there is no table at {location}")
         head = _metadata_url(location, max(versions))
-        metadata = FromByteStream.table_metadata(self.store.open_input(head))
+        metadata = _read_metadata(self.store, head)
         return Table(self.identifier_to_tuple(identifier), metadata, head, self._load_file_io(), self)
 
     def commit_table(
@@ -240,6 +241,20 @@ class StoreCatalog(MetastoreCatalog):
             if self.store.read(url) != payload:
                 raise CommitRaced(f"{url} was created by another commit") from exists
         return url
+
+
+def _read_metadata(store: Store, url: str) -> TableMetadata:
+    try:
+        return FromByteStream.table_metadata(store.open_input(url))
+    except (ValueError, ValidationError) as fault:
+        # pydantic's account of what is wrong repeats the whole file.
+        raise TableError(
+            "the table's newest metadata file cannot be read",
+            where=url,
+            got=str(fault).splitlines()[0][:200],
+            wanted="Iceberg's table metadata as JSON",
+            todo="restore this file; the one before it, a number lower, is the table before its last commit",
+        ) from fault
 
 
 def _response(metadata: TableMetadata, url: str) -> CommitTableResponse:

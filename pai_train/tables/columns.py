@@ -133,7 +133,10 @@ def _partition_source(field: PartitionField) -> int:
 def _declared(field: NestedField, known: Mapping[str, str]) -> Column:
     type_ = parse_type(known["type"]) if "type" in known else None
     if type_ is None or _shape(_iceberg_type(type_, itertools.count())) != _shape(field.field_type):
-        type_ = maxcompute_type(schema_to_pyarrow(field.field_type))
+        try:
+            type_ = maxcompute_type(schema_to_pyarrow(field.field_type))
+        except TableError as error:
+            raise TableError(error.fault.what, where=f"column {field.name!r}", got=error.fault.got) from None
     return Column(field.name, type_, not field.required, known.get("default"), field.doc)
 
 

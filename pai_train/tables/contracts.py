@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from pai_train.errors import TableError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -87,6 +89,10 @@ class Expiring(Protocol):
         ...
 
 
+class WhereError(TableError):
+    """A filter that is none, or does not fit the table's columns."""
+
+
 class Tables(Protocol):
     """A store of tables."""
 
@@ -110,16 +116,20 @@ class Tables(Protocol):
         """
         ...
 
-    def source(self, ref: TableRef, snapshot: str | None = None, rows: range | None = None) -> Source:
+    def source(
+        self, ref: TableRef, snapshot: str | None = None, rows: range | None = None, where: str | None = None
+    ) -> Source:
         """Opens a table, or the partitions and rows that `ref` names, for reading.
 
         Args:
             ref: The address.
             snapshot: The snapshot's id; None for the current one.
             rows: Only these rows, counted from 0 over what `ref` names, in the source's order; None for all.
+            where: Of those, only the rows that fulfil this filter, such as `f1 > 5 AND kind = 'a'`; None for all.
 
         Raises:
-            TableError: No such table, partition or snapshot, or a range beyond the rows there are.
+            TableError: No such table, partition or snapshot, a range beyond the rows there are, or a filter that is
+                none or does not fit the columns.
         """
         ...
 

@@ -43,7 +43,7 @@ class FilePart:
         )
 
     def write(self, batch: pa.RecordBatch) -> None:
-        batch = conform(batch, self._schema, where=self._url)
+        batch = conform(batch, self._schema, where=self._url, first_row=self._rows)
         self._writer.write(batch)
         self._rows += batch.num_rows
 

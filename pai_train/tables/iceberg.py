@@ -73,8 +73,10 @@ class IcebergTables:
             return Diff(created=True)
         return self.compare(ref, ddl)
 
-    def source(self, ref: TableRef, snapshot: str | None = None, rows: range | None = None) -> Source:
-        return IcebergSource(ref, self._load(ref), self._catalog.store, snapshot, rows)
+    def source(
+        self, ref: TableRef, snapshot: str | None = None, rows: range | None = None, where: str | None = None
+    ) -> Source:
+        return IcebergSource(ref, self._load(ref), self._catalog.store, snapshot, rows, where)
 
     def count(self, ref: TableRef, snapshot: str | None = None) -> int:
         return IcebergSource(ref, self._load(ref), self._catalog.store, snapshot).rows

@@ -17,7 +17,7 @@ from pai_train.tables.project import Wanted, project
 from pai_train.tables.recent import Recent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pyiceberg.table.name_mapping import NameMapping
     from pyiceberg.types import NestedField
@@ -61,7 +61,14 @@ class ParquetReader:
         self._groups = Recent(_CACHED_BYTES, lambda table: max(1, int(table.nbytes)))
 
     def read(
-        self, file: DataFile, lo: int, hi: int, wanted: Sequence[Wanted], *, encoded: bool = False
+        self,
+        file: DataFile,
+        lo: int,
+        hi: int,
+        wanted: Sequence[Wanted],
+        skips: Callable[[Footer, int], bool] | None = None,
+        *,
+        encoded: bool = False,
     ) -> Iterator[pa.Table]:
         """Yields the rows from place `lo` to `hi`, not including `hi`, of a file, without the deleted ones.
 
@@ -70,6 +77,7 @@ class ParquetReader:
             lo: First row.
             hi: Row after the last.
             wanted: The columns, in order.
+            skips: Tells by its number whether nothing of a row group is wanted.
             encoded: Whether strings of few values come dictionary encoded.
 
         Raises:
@@ -77,7 +85,7 @@ class ParquetReader:
         """
         with reading(file.url):
             footer = self.footer(file)
-            for at, table in self._tables(file, footer, tuple(wanted), lo, hi, encoded=encoded):
+            for at, table in self._tables(file, footer, tuple(wanted), lo, hi, skips, encoded=encoded):
                 alive = file.alive(at, at + table.num_rows)
                 yield table if alive is None else table.filter(alive)
 
@@ -127,7 +135,15 @@ class ParquetReader:
         return {field.field_id: field for field in found.fields}
 
     def _tables(
-        self, file: DataFile, footer: Footer, wanted: tuple[Wanted, ...], lo: int, hi: int, *, encoded: bool
+        self,
+        file: DataFile,
+        footer: Footer,
+        wanted: tuple[Wanted, ...],
+        lo: int,
+        hi: int,
+        skips: Callable[[Footer, int], bool] | None,
+        *,
+        encoded: bool,
     ) -> Iterator[tuple[int, pa.Table]]:
         """Yields pieces of the range, each with its place in the file."""
         names = tuple(
@@ -139,7 +155,7 @@ class ParquetReader:
             start, stop = max(lo - first, 0), min(hi - first, size)
             at = first + start
             first += size
-            if start >= stop:
+            if start >= stop or (skips is not None and skips(footer, group)):
                 continue
             if footer.parquet.row_group(group).total_byte_size > _LARGE_GROUP_BYTES:
                 for table in self._streamed(file.url, footer.parquet, group, names, start=start, stop=stop):

@@ -9,6 +9,7 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 
 from pai_train.errors import TableError
 from pai_train.spec.contracts import Part
+from pai_train.spec.types import Text
 from pai_train.tables.arrow import arrow_schema
 from pai_train.tables.conform import conform
 from pai_train.tables.rowgroups import RowGroupWriter
@@ -53,6 +54,7 @@ class ParquetPart:
         self._url = url
         self._slice_id, self._attempt = slice_id, attempt
         self._declared = arrow_schema(columns)
+        self._lengths = {column.name: column.type.length for column in columns if isinstance(column.type, Text)}
         self._stored = schema_to_pyarrow(schema)
         self._constants = constants
         self._is_finished = False
@@ -61,7 +63,8 @@ class ParquetPart:
         self._writer = RowGroupWriter(self._stream, self._stored, store_schema=False)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        self._writer.write(self._to_stored(conform(batch, self._declared, where=self._url)))
+        fitting = conform(batch, self._declared, where=self._url, first_row=self._writer.rows, lengths=self._lengths)
+        self._writer.write(self._to_stored(fitting))
 
     def finish(self) -> Part:
         self._writer.close()

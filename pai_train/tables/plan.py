@@ -31,7 +31,7 @@ def plan(ref: TableRef, table: Table, store: Store, snapshot_id: int, partitions
         DataError: A manifest or a delete file is damaged.
     """
     check_keys(ref, partitions)
-    tasks = _tasks(ref, table, snapshot_id)
+    tasks = scan_tasks(ref, table, snapshot_id)
     for task in tasks:
         _check(ref, task, partitions)
     held = sorted({stored(task.file) for task in tasks}, key=str)
@@ -49,7 +49,13 @@ def stored(file: ManifestFile) -> Stored:
     return tuple(file.partition[index] for index in range(len(file.partition)))
 
 
-def _tasks(ref: TableRef, table: Table, snapshot_id: int) -> list[FileScanTask]:
+def scan_tasks(ref: TableRef, table: Table, snapshot_id: int | None = None) -> list[FileScanTask]:
+    """Lists the data files of a snapshot, each with its delete files; None for the current one.
+
+    Raises:
+        TableError: Rows were deleted by value.
+        DataError: A manifest is damaged.
+    """
     try:
         return list(table.scan(snapshot_id=snapshot_id).plan_files())
     except PaiTrainError:
@@ -61,7 +67,7 @@ def _tasks(ref: TableRef, table: Table, snapshot_id: int) -> list[FileScanTask]:
         raise DataError(
             "the manifests of the table cannot be read",
             where=str(ref),
-            got=f"snapshot {snapshot_id}: {fault}",
+            got=f"snapshot {snapshot_id or 'current'}: {fault}",
             todo="restore the files in the table's metadata folder, or read another snapshot",
         ) from fault
 

@@ -16,7 +16,7 @@ class RowGroupWriter:
 
     Args:
         stream: A writable binary stream, which stays open.
-        schema: The file's columns; strings are dictionary encoded.
+        schema: The file's columns; strings are dictionary encoded, pages carry checksums.
         store_schema: Whether Arrow's own types are kept beside Parquet's.
 
     Attributes:
@@ -26,7 +26,12 @@ class RowGroupWriter:
     def __init__(self, stream: Any, schema: pa.Schema, *, store_schema: bool) -> None:
         strings = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
         self._writer = pq.ParquetWriter(
-            stream, schema, compression="zstd", use_dictionary=strings, store_schema=store_schema
+            stream,
+            schema,
+            compression="zstd",
+            use_dictionary=strings,
+            store_schema=store_schema,
+            write_page_checksum=True,
         )
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []

@@ -20,7 +20,11 @@ _BETWEEN = ","
 
 
 def open_tables(
-    tables: Tables, refs: Sequence[TableRef], snapshot: str | None = None, rows: range | None = None
+    tables: Tables,
+    refs: Sequence[TableRef],
+    snapshot: str | None = None,
+    rows: range | None = None,
+    where: str | None = None,
 ) -> Source:
     """Opens one table, or several of the same columns one after the other.
 
@@ -29,20 +33,20 @@ def open_tables(
         refs: Their addresses. One alone is opened as `Tables.source` does it.
         snapshot: Of several, their snapshot ids in order, joined by `,`; None for the current ones.
         rows: Only these rows, counted from 0 over all tables in order; None for all.
+        where: Of those, only the rows that fulfil this filter; None for all.
 
     Raises:
         TableError: As `Tables.source`; tables whose columns differ; not one snapshot for each.
     """
     if len(refs) == 1:
-        return tables.source(refs[0], snapshot, rows)
-    sources = _open_each(tables, refs, snapshot_ids(refs, snapshot))
+        return _open(tables, refs[0], snapshot, rows, where)
+    sources = _open_each(tables, refs, snapshot_ids(refs, snapshot), where if rows is None else None)
     first = sources[0]
     for ref, source in zip(refs[1:], sources[1:], strict=True):
         _check_columns(refs[0], first.schema, ref, source.schema)
-    whole = tuple(source.snapshot for source in sources)
     if rows is not None:
-        sources = _narrow(tables, refs, sources, rows)
-    return SeveralSource(refs, sources, _joint(whole, rows))
+        sources = _narrow(tables, refs, sources, rows, where)
+    return SeveralSource(refs, sources, _joint([source.snapshot for source in sources]))
 
 
 def count_tables(tables: Tables, refs: Sequence[TableRef]) -> int:
@@ -92,6 +96,10 @@ class SeveralSource:
             yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
+def _open(tables: Tables, ref: TableRef, snapshot: str | None, rows: range | None, where: str | None) -> Source:
+    return tables.source(ref, snapshot, rows) if where is None else tables.source(ref, snapshot, rows, where)
+
+
 def snapshot_ids(refs: Sequence[TableRef], snapshot: str | None) -> list[str | None]:
     """Returns the snapshot of each table, of the joint identity of all of them; None for the current ones.
 
@@ -111,19 +119,21 @@ def snapshot_ids(refs: Sequence[TableRef], snapshot: str | None) -> list[str | N
     return ids
 
 
-def _open_each(tables: Tables, refs: Sequence[TableRef], ids: Sequence[str | None]) -> list[Source]:
+def _open_each(tables: Tables, refs: Sequence[TableRef], ids: Sequence[str | None], where: str | None) -> list[Source]:
     """Opens all of them; addresses of one table see one snapshot of it, whoever writes meanwhile."""
     seen: dict[tuple[str, str], str] = {}
     sources = []
     for ref, id_ in zip(refs, ids, strict=True):
         name = (ref.project, ref.name)
-        source = tables.source(ref, seen.get(name) if id_ is None else id_)
+        source = _open(tables, ref, seen.get(name) if id_ is None else id_, None, where)
         seen.setdefault(name, source.snapshot.id)
         sources.append(source)
     return sources
 
 
-def _narrow(tables: Tables, refs: Sequence[TableRef], sources: Sequence[Source], rows: range) -> list[Source]:
+def _narrow(
+    tables: Tables, refs: Sequence[TableRef], sources: Sequence[Source], rows: range, where: str | None
+) -> list[Source]:
     """Opens the tables that hold some of the rows again, with those alone."""
     counts = [source.snapshot.rows or 0 for source in sources]
     total = sum(counts)
@@ -137,20 +147,20 @@ def _narrow(tables: Tables, refs: Sequence[TableRef], sources: Sequence[Source],
     narrowed, first = [], 0
     for ref, source, count in zip(refs, sources, counts, strict=True):
         start, stop = (min(max(edge - first, 0), count) for edge in (rows.start, rows.stop))
-        whole = (start, stop) == (0, count)
-        narrowed.append(source if whole else tables.source(ref, source.snapshot.id, range(start, stop)))
+        same = where is None and (start, stop) == (0, count)
+        narrowed.append(source if same else _open(tables, ref, source.snapshot.id, range(start, stop), where))
         first += count
     return narrowed
 
 
-def _joint(snapshots: Sequence[Snapshot], rows: range | None) -> Snapshot:
+def _joint(snapshots: Sequence[Snapshot]) -> Snapshot:
     counts = [snapshot.rows for snapshot in snapshots]
     sizes = [snapshot.bytes for snapshot in snapshots]
     total = None if None in counts else sum(count or 0 for count in counts)
     return Snapshot(
         id=_BETWEEN.join(snapshot.id for snapshot in snapshots),
-        rows=total if rows is None else len(rows),
-        bytes=None if None in sizes or rows is not None else sum(size or 0 for size in sizes),
+        rows=total,
+        bytes=None if None in sizes else sum(size or 0 for size in sizes),
         order_stable=all(snapshot.order_stable for snapshot in snapshots),
     )
 

@@ -9,10 +9,12 @@ from pai_train.errors import DataError, TableError, did_you_mean
 from pai_train.spec.contracts import Chunk, Snapshot
 from pai_train.tables.arrow import arrow_schema
 from pai_train.tables.columns import declared_columns
+from pai_train.tables.filtered import Filter
 from pai_train.tables.parquet import ParquetReader
 from pai_train.tables.plan import plan
 from pai_train.tables.project import Wanted
 from pai_train.tables.ranges import chosen_rows, named_rows
+from pai_train.tables.where import Where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +37,8 @@ class IcebergSource:
     """One snapshot of a table, or of some of its partitions. Reading is pure and may be done by several threads.
 
     Rows are ordered by data file and by place in it. A partition column that the address fixes is not a column of
-    the source; the others come last.
+    the source; the others come last. With a filter, chunks hold the rows that fulfil it, counted when the source is
+    opened: by statistics where they decide, else by reading the columns that it looks at.
 
     Args:
         ref: The table, and the partitions and rows that are meant.
@@ -43,16 +46,24 @@ class IcebergSource:
         store: Where its files lie.
         snapshot: The snapshot's id; None for the current one.
         rows: Only these rows, counted from 0 over what `ref` names; None for all.
+        where: Of those, only the rows that fulfil this filter; None for all.
 
     Attributes:
         rows: How many there are.
 
     Raises:
-        TableError: No such snapshot or partition, a range that is not within the rows, or rows deleted in place.
+        TableError: No such snapshot or partition, a range that is not within the rows, a filter that does not fit.
+        DataError: A file that had to be looked into is damaged.
     """
 
     def __init__(
-        self, ref: TableRef, table: Table, store: Store, snapshot: str | None = None, rows: range | None = None
+        self,
+        ref: TableRef,
+        table: Table,
+        store: Store,
+        snapshot: str | None = None,
+        rows: range | None = None,
+        where: str | None = None,
     ) -> None:
         data, partitions = declared_columns(table.metadata)
         fixed = dict(ref.partitions[0]) if len(ref.partitions) == 1 else {}
@@ -68,7 +79,11 @@ class IcebergSource:
         total = sum(file.rows for file in files)
         named, chosen = named_rows(ref, total), chosen_rows(ref, rows, total)
         self._chunks = tuple(_cut(files, len(named), chosen))
-        self.rows = len(chosen)
+        self._filter: Filter | None = None
+        if where is not None:
+            self._filter = Filter(Where(where, schema, str(ref)), self._reader, table.spec())
+            self._chunks = self._filter.chunks([(chunk, *self._locate(chunk)) for chunk in self._chunks])
+        self.rows = sum(chunk.rows or 0 for chunk in self._chunks)
         self.snapshot = Snapshot(
             id=EMPTY if snapshot_id is None else str(snapshot_id),
             rows=self.rows,
@@ -79,23 +94,19 @@ class IcebergSource:
         return self._chunks
 
     def read(self, chunk: Chunk, columns: Sequence[str], start: int = 0) -> Iterator[pa.RecordBatch]:
-        return self._batches(*self._asked(chunk, columns, start), encoded=False)
+        return self._read(chunk, columns, start, encoded=False)
 
     def read_encoded(self, chunk: Chunk, columns: Sequence[str], start: int = 0) -> Iterator[pa.RecordBatch]:
         """As `read`, with strings of few values dictionary encoded; see `EncodedSource`."""
-        return self._batches(*self._asked(chunk, columns, start), encoded=True)
+        return self._read(chunk, columns, start, encoded=True)
 
-    def _asked(self, chunk: Chunk, columns: Sequence[str], start: int) -> tuple[DataFile, int, int, list[Wanted]]:
+    def _read(self, chunk: Chunk, columns: Sequence[str], start: int, *, encoded: bool) -> Iterator[pa.RecordBatch]:
         file, lo, hi = self._locate(chunk)
         wanted = [self._wanted(name) for name in columns]
+        if self._filter is not None:
+            return _batches(self._filter.read(file, lo, hi, wanted, start))
         at = hi if start >= (chunk.rows or 0) else file.place(file.counted(lo) + start)
-        return file, at, hi, wanted
-
-    def _batches(
-        self, file: DataFile, lo: int, hi: int, wanted: Sequence[Wanted], *, encoded: bool
-    ) -> Iterator[pa.RecordBatch]:
-        for table in self._reader.read(file, lo, hi, wanted, encoded=encoded):
-            yield from table.to_batches()
+        return _batches(self._reader.read(file, at, hi, wanted, encoded=encoded))
 
     def _wanted(self, name: str) -> Wanted:
         field: NestedField | None = self._fields.get(name.lower())
@@ -113,6 +124,11 @@ class IcebergSource:
                 "the chunk belongs to another source", where=str(self._ref), got=chunk.ref, wanted="url@lo-hi"
             )
         return self._files[url], int(lo), int(hi)
+
+
+def _batches(tables: Iterator[pa.Table]) -> Iterator[pa.RecordBatch]:
+    for table in tables:
+        yield from table.to_batches()
 
 
 def _snapshot_id(ref: TableRef, table: Table, wanted: str | None) -> int | None:

@@ -22,7 +22,7 @@ from pai_train.storage import ObjectMissing, join
 from pai_train.tables.columns import declared_columns
 from pai_train.tables.part import ParquetPart, check_parts, check_same, slice_ids
 from pai_train.tables.partitions import arrow_value, one_partition, selects, stored_value
-from pai_train.tables.plan import stored
+from pai_train.tables.plan import scan_tasks, stored
 from pai_train.tables.staging import Staging
 from pai_train.tables.token import check_token
 
@@ -127,7 +127,7 @@ class IcebergWrite:
     def _held(self, table: Table) -> list[DataFile]:
         """Lists the data files that an overwrite replaces."""
         wanted = [self._partition] if self._partition else []
-        files = (task.file for task in table.scan().plan_files())
+        files = (task.file for task in scan_tasks(self._ref, table))
         return [file for file in files if selects(stored(file), self._keys, wanted)]
 
     def _refuse_rows(self, table: Table) -> None:

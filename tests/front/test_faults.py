@@ -59,6 +59,11 @@ ONE_OVERRIDE: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "a write replaces or adds whole rows, and its address names a range of them",
         ("got: ?start=5", "to do: write to odps://pai_train/tables/result"),
     ),
+    "filter-of-files": (
+        "inputs.train.where='a > 1'",
+        "inputs.train.where='a > 1': only rows of a table can be filtered",
+        ("wanted: a table",),
+    ),
     "rows-twice": (
         "inputs.test={table: 'a?end=5,b,a?start=4', label: b}",
         "rows of a table would be read twice",

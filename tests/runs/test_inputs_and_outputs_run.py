@@ -80,6 +80,20 @@ def test_ranges_of_several_tables_are_one_input_and_run_again(jobs, tables):
     assert again["weights_sha256"] == record["weights_sha256"]
 
 
+def test_a_filter_chooses_the_rows_of_a_run(jobs, tables):
+    fill(tables, "first", PARTED.partition(" partitioned")[0].replace("parted", "first"), ROWS)
+    chosen = [*QUICK, "inputs.train.table=first", "~inputs.train.split", "outputs.predictions.table=out"]
+    record = jobs.done(*chosen, "inputs.train.where=f4 >= 20 and (\"f1\" < 3 or f5 = 'a')", "train.batch_size=7")
+    want = [i for i in range(20, 60) if i % 7 < 3 or i % 2]
+    assert (record["inputs"]["train"]["rows"], record["outputs"]["predictions"]["rows"]) == (len(want), len(want))
+    assert record["steps"] == 2 * -(-len(want) // 7)
+    assert [row[3] for row in read_table(jobs.cwd / "data/tables", "out")] == want
+    text = jobs.run(*chosen, "inputs.train.where='f9 > 1'").text
+    assert "command line inputs.train.where='f9 > 1'" in text
+    assert "names a column 'f9' that the table does not have" in text
+    assert "no row fulfils the filter" in jobs.run(*chosen, "inputs.train.where='f4 > 99'").text
+
+
 def test_several_tables_that_differ_are_refused(jobs, tables):
     fill(tables, "first", PARTED.partition(" partitioned")[0].replace("parted", "first"), ROWS)
     fill(tables, "slim", "create table slim(f1 DOUBLE, f5 BIGINT)", {"f1": [1.0], "f5": [2]})

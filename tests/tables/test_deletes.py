@@ -10,7 +10,7 @@ from pai_train.spec.slices import slice_rows
 from pai_train.storage import open_store
 from pai_train.tables.catalog import StoreCatalog
 from pai_train.tables.iceberg import IcebergTables
-from tests.suites.table_rows import IRIS, PROJECT, ids, ref, rows, write
+from tests.suites.table_rows import IRIS, PROJECT, ids, ref, rows, stage, write
 from tests.tables.delete_files import delete_by_value, delete_by_vector, delete_positions
 from tests.tables.test_reads import Watched
 
@@ -112,6 +112,9 @@ def test_rows_deleted_by_value_are_refused(tables):
     for opened in (tables.source, tables.count):
         with pytest.raises(TableError, match=r"deleted by their values(.|\n)*compact the table"):
             opened(ref("iris"))
+    session = tables.write(ref("iris"), "overwrite", "over")
+    with pytest.raises(TableError, match="deleted by their values"):
+        session.commit([stage(session, 0, rows(0, 3))])
 
 
 def test_a_damaged_delete_file_is_named(tables):
