@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pai_train.tables.contracts import Tables
 
 ROWS = 3000
-FULL = pytest.mark.full
+FULL = (pytest.mark.full, pytest.mark.timeout(1200))
 
 
 class RaceSuite:
