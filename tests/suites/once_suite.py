@@ -130,7 +130,7 @@ class OnceSuite(RaceSuite):
             tables.write(ref("iris"), "fail", "other")
         assert sorted(ids(tables.source(ref("iris")))) == list(range(5))
 
-    @pytest.mark.parametrize("commits", [12, pytest.param(400, marks=FULL)])
+    @pytest.mark.parametrize("commits", [12, pytest.param(200, marks=FULL)])
     def test_a_reader_sees_one_commit_never_a_mixture(self, tables, commits):
         tables.ensure(ref("iris"), parse_ddl(IRIS))
         content = [list(range(100 * n, 100 * n + 10 + n % 7)) for n in range(commits)]
