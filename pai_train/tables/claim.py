@@ -30,7 +30,8 @@ class ClaimedPart:
 
     The claim is an object beside the parts, created exclusively and deleted when the part is finished or given up.
     One whose process has ended on this machine, or whose writer in this process was dropped, counts for nothing. So
-    does one of another machine, where nobody can tell: there the commit, which takes one part of each slice, decides.
+    does one of another machine, where nobody can tell, and two that find a dead claim at once may both go on: a claim
+    tells of a mistake early, while it is the commit, which takes one part of each slice, that keeps the rows right.
 
     Args:
         store: Has exclusive create.
@@ -47,9 +48,10 @@ class ClaimedPart:
         self._store = store
         self._url = url
         self._name = secrets.token_hex(8)
-        self._take(what, where)
+        # Before the claim is there, so that no thread takes it for one that was dropped.
         _live.add(self._name)
         self._forget = weakref.finalize(self, _live.discard, self._name)
+        self._take(what, where)
         try:
             self._writer = begin()
         except BaseException:

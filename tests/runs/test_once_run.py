@@ -64,6 +64,7 @@ def test_killed_while_predictions_are_written(jobs, stage):
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_again_and_again(jobs, seed):
     chances = random.Random(seed)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pai_train.spec.contracts import Part
 
 OLD = list(range(10))
-FULL = pytest.mark.full
+FULL = (pytest.mark.full, pytest.mark.timeout(1200))
 
 
 @pytest.fixture(params=["memory", "file"])

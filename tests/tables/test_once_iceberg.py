@@ -70,5 +70,6 @@ class TestRacesOnS3(OnS3, RaceSuite):
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1200)
 class TestOnceOnS3(OnS3, IcebergOnce):
     """Kills against a server."""

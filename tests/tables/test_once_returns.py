@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -190,6 +191,23 @@ def test_one_slice_is_written_by_one_living_writer(world):
     del writer  # dropped, not finished
     second.commit([stage(second, 0, rows(1000, 1023))])
     assert sorted(ids(world.tables.source(ref("iris")))) == [*OLD, *keys()]
+
+
+def test_of_many_threads_one_writes_a_slice(world):
+    session = world.tables.write(ref("iris"), "append", "t")
+
+    def begin(_):
+        try:
+            return session.part(0, 0)
+        except TableError:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        writers = [writer for writer in pool.map(begin, range(8)) if writer is not None]
+    assert len(writers) == 1
+    writers[0].abort()
+    session.part(0, 0).abort()
+    assert unreferenced(world.tables, "t") == []
 
 
 def test_two_workers_that_commit_alone_are_told(world):
