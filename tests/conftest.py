@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.servers.s3_fixture",
     "tests.servers.gcs_fixture",
     "tests.servers.azure_fixture",
+    "tests.servers.maxcompute_fixture",
 ]
 
 

@@ -1,0 +1,3 @@
+"""The Storage API of the MaxCompute server."""
+
+OPERATIONS = []
