@@ -47,7 +47,13 @@ class Diff:
 
 
 class Tables(Protocol):
-    """A store of tables."""
+    """A store of tables.
+
+    Attributes:
+        keeps_order: Whether the rows of a slice are read in the order in which they were written.
+    """
+
+    keeps_order: bool
 
     def describe(self, ref: TableRef) -> TableInfo | None:
         """Returns what the table is, or None when there is none. Reads metadata only."""
