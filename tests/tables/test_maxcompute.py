@@ -1,4 +1,4 @@
-"""Tables on MaxCompute: the suite, and what only a service can do: sessions that end, answers that are lost or empty."""
+"""Tables on MaxCompute: the suite, and what only a service can do: sessions that end, answers lost or empty."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def in_nanoseconds(value: Any) -> Any:
 
 
 class TestMaxCompute(TableSuite):
-    values = [in_nanoseconds(value) for value in VALUES]
+    values = tuple(in_nanoseconds(value) for value in VALUES)
     has_sessions = True
 
     def test_a_snapshot_is_read_again_after_an_overwrite(self, iris):

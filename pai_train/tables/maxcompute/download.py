@@ -154,8 +154,8 @@ class Downloads:
         return self._connection.retry(where, lambda: self._send(method, params))
 
     def _send(self, method: str, params: dict[str, str]) -> Any:
-        more = {"data": b""} if method == "post" else {}
-        answer = self._connection.tunnel(method, path_of(self._ref), params=dict(params), **more)
+        data = b"" if method == "post" else None
+        answer = self._connection.tunnel(method, path_of(self._ref), params=dict(params), data=data)
         return json.loads(answer.text)
 
 

@@ -173,10 +173,8 @@ def explained(error: BaseException, where: str, *, tries: int = 1, after_s: floa
         return error
     kind, what, todo = _MESSAGES[kind_of(error)]
     if tries > 1:
-        what, todo = (
-            f"{what}, {tries} times in {after_s:.0f} s",
-            f"{todo}; storage.deadline_s says how long it is tried",
-        )
+        what = f"{what}, {tries} times in {after_s:.0f} s"
+        todo = f"{todo}; storage.deadline_s says how long it is tried"
     return kind(what, where=where, got=words(error), todo=todo)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from pai_train.errors import TableError
 from pai_train.tables.maxcompute.meta import partition_list
 from pai_train.tables.partitions import arrow_value, check_keys, stored_value, unknown_partition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pyarrow as pa
 
     from pai_train.spec.address import Partition, TableRef
     from pai_train.spec.ddl import Column

@@ -117,8 +117,8 @@ class Uploads:
         return self._connection.retry(self._where, lambda: self._send(method, params))
 
     def _send(self, method: str, params: dict[str, str]) -> Upload:
-        more = {"data": b""} if method == "post" else {}
-        told: Any = json.loads(self._connection.tunnel(method, self._path, params=dict(params), **more).text)
+        data = b"" if method == "post" else None
+        told: Any = json.loads(self._connection.tunnel(method, self._path, params=dict(params), data=data).text)
         if "UploadID" not in told:
             raise TableError("what answers is not the tunnel", where=self._where, todo="check tables.tunnel_endpoint")
         blocks = frozenset(int(block["BlockID"]) for block in told.get("UploadedBlockList") or ())

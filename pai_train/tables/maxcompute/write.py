@@ -226,7 +226,7 @@ class _Block:
         self._write = write
         self._slice_id, self._attempt = slice_id, attempt
         self._rows = 0
-        self._file: Any = tempfile.SpooledTemporaryFile(_IN_MEMORY)
+        self._file: Any = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - open until the slice is
 
     def write(self, batch: pa.RecordBatch) -> None:
         batch = self._write.to_wire(batch)
