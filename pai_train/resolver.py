@@ -164,7 +164,7 @@ def _look(
     try:
         rooms = _rooms(config, composed, stores)
     except PaiTrainError as error:
-        raise Refused([*faults, replace(error.fault, where="tables.root")]) from None
+        raise Refused([*faults, _tables_fault(error.fault)]) from None
     found_inputs: dict[str, JobInput] = {}
     for name, asked in config.inputs.items():
         item, found = inputs.look(name, asked, rooms)
@@ -210,16 +210,33 @@ def _rooms(config: JobConfig, composed: Composed, stores: Stores) -> Rooms:
         root=config.storage.root,
         tables=_tables(config, stores),
         project=config.tables.project,
-        tables_local=stores.open(resolve(config.tables.root, ".")).is_local,
+        tables_local=config.tables.name == "iceberg" and stores.open(resolve(config.tables.root, ".")).is_local,
         samples=_samples(composed),
         stores=stores,
     )
 
 
 def _tables(config: JobConfig, stores: Stores) -> Tables:
+    tables = config.tables
+    if tables.name == "maxcompute":
+        from pai_train.tables.maxcompute import open_tables
+
+        return open_tables(
+            tables.root,
+            tables.project,
+            stores,
+            endpoint=tables.endpoint,
+            tunnel_endpoint=tables.tunnel_endpoint,
+            role_arn=tables.role_arn,
+        )
     from pai_train.tables.iceberg import IcebergTables
 
     return IcebergTables(config.tables.root, config.tables.project, stores)
+
+
+def _tables_fault(fault: Fault) -> Fault:
+    """Puts a fault of opening the tables at the key that it is about."""
+    return fault if (fault.where or "").startswith("tables.") else replace(fault, where="tables.root")
 
 
 def _samples(composed: Composed) -> list[Path]:

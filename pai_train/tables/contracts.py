@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pai_train.spec.address import TableRef
     from pai_train.spec.contracts import Snapshot, Source, WriteSession
@@ -88,5 +88,17 @@ class Tables(Protocol):
 
         Raises:
             TableError: No such table, or mode is 'fail' and the table holds rows.
+        """
+        ...
+
+
+@runtime_checkable
+class ServiceTables(Protocol):
+    """Tables kept by a service, which a check tries."""
+
+    def checks(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        """Yields what a run needs of the service, each with what tries it and returns what came out, or raises.
+
+        Closed early, it still puts everything back.
         """
         ...
