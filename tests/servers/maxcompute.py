@@ -23,6 +23,7 @@ from tests.servers import maxcompute_sql as sql
 from tests.servers import maxcompute_storage as storage
 from tests.servers import maxcompute_tunnel as tunnel
 from tests.servers import maxcompute_upload as upload
+from tests.servers import maxcompute_writing as writing
 from tests.servers.maxcompute_admin import ADMIN_PATH, administer
 from tests.servers.maxcompute_answers import Gone, Refused, new_id
 from tests.servers.maxcompute_call import Call, Service, reset
@@ -36,6 +37,8 @@ from tests.servers.oss_sts import TokenService
 _PROJECT = r"/projects/(?P<project>[^/]+)"
 _TABLE = rf"{_PROJECT}(?:/schemas/default)?/tables/(?P<table>[^/]+)"
 _STORAGE = rf"/api/storage/v1{_TABLE}"
+_SESSIONS = rf"{_STORAGE}/sessions"
+_IN_SESSION = rf"{_SESSIONS}/(?P<session>[^/]+)"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class _Operation:
     """One of the service's operations: the requests that mean it, and what answers them.
 
     Attributes:
+        wanted: Parameters that must be there, some of them with a value.
         as_json: Whether its errors are JSON: all of the tunnel's and the Storage API's are.
     """
 
@@ -77,10 +81,13 @@ _OPERATIONS = [
     _operation("ListPartitions", "GET", _TABLE, "partitions", rest.list_partitions),
     _operation("GetPartition", "GET", _TABLE, "partition", rest.get_partition),
     _operation("GetTable", "GET", _TABLE, "", rest.get_table),
-    *(
-        _operation(name, method, rf"{_STORAGE}/{path}", "", answer, True)
-        for name, method, path, answer in storage.OPERATIONS
-    ),
+    _operation("CreateReadSession", "POST", _SESSIONS, "session_type=batch_read", storage.create_read_session, True),
+    _operation("GetReadSession", "GET", _IN_SESSION, "session_type=batch_read", storage.get_read_session, True),
+    _operation("CreateWriteSession", "POST", _SESSIONS, "session_type=batch_write", writing.create_write_session, True),
+    _operation("GetWriteSession", "GET", _IN_SESSION, "session_type=batch_write", writing.get_write_session, True),
+    _operation("ReadRows", "GET", rf"{_STORAGE}/data", "", storage.read_rows, True),
+    _operation("CommitWriteSession", "POST", rf"{_STORAGE}/commit", "", writing.commit_write_session, True),
+    _operation("WriteRows", "POST", rf"{_IN_SESSION}/data", "", writing.write_rows, True),
 ]
 
 
@@ -142,9 +149,10 @@ class MaxComputeServer:
 
 
 def _operation_of(method: str, path: str, query: Mapping[str, str]) -> tuple[_Operation, dict[str, str]] | None:
+    given = query.keys() | {f"{name}={value}" for name, value in query.items()}
     for operation in _OPERATIONS:
         match = operation.path.fullmatch(path)
-        if match is not None and operation.method == method and operation.wanted <= query.keys():
+        if match is not None and operation.method == method and operation.wanted <= given:
             return operation, match.groupdict()
     return None
 

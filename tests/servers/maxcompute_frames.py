@@ -1,4 +1,4 @@
-"""The frames in which the tunnel sends Arrow: the size of a chunk, chunks with their CRC32C, a last one with the sum."""
+"""The frames in which the tunnel sends Arrow: the size of a chunk, chunks with their CRC32C, the CRC32C of all."""
 
 from __future__ import annotations
 

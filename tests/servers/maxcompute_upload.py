@@ -38,7 +38,7 @@ async def get_upload(call: Call) -> web.Response:
 
 async def upload_block(call: Call) -> web.Response:
     """Takes in a block; one that has come whole replaces an older one of the same number."""
-    session = _open(call)
+    _open(call)
     number = call.number("blockid")
     if number >= MOST_BLOCKS:
         raise Refused(400, "InvalidBlockID", "The specified block id is not valid.")
