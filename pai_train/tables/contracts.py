@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from pai_train.spec.address import TableRef
     from pai_train.spec.contracts import Snapshot, Source, WriteSession
@@ -96,7 +96,7 @@ class Tables(Protocol):
 class ServiceTables(Protocol):
     """Tables kept by a service, which a check tries."""
 
-    def checks(self) -> Iterator[tuple[str, Callable[[], str]]]:
+    def checks(self) -> Generator[tuple[str, Callable[[], str]]]:
         """Yields what a run needs of the service, each with what tries it and returns what came out, or raises.
 
         Closed early, it still puts everything back.

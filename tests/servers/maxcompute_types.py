@@ -34,6 +34,9 @@ def stored_type(kind: Any) -> pa.DataType:
         return _MONTHS
     if isinstance(kind, odps_types.Json):
         return _JSON
+    if isinstance(kind, odps_types.Decimal) and kind.scale == 0:
+        # pyodps takes a scale of 0 for none, and puts 18 in its place.
+        return pa.decimal128(kind.precision, 0)
     return odps_type_to_arrow_type(kind)
 
 

@@ -110,7 +110,7 @@ class Downloads:
                 raise DataError(
                     "MaxCompute answers without rows where there are some",
                     where=where,
-                    got="0 rows, five times",
+                    got="0 rows, again and again",
                     wanted=f"{rows.stop - reading.at} rows from row {reading.at} on",
                     todo="start again; if it stays so, report the table to the service",
                 ) from None

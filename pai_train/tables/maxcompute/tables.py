@@ -24,7 +24,7 @@ from pai_train.tables.maxcompute.upload import Uploads
 from pai_train.tables.maxcompute.write import MaxComputeWrite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from pai_train.spec.contracts import Source, WriteSession
     from pai_train.storage import Stores
@@ -84,7 +84,7 @@ class MaxComputeTables:
     def write(self, ref: TableRef, mode: WriteMode, token: str) -> WriteSession:
         return MaxComputeWrite(self._connection, self._store, self.root, ref, self._load(ref), mode, token)
 
-    def checks(self) -> Iterator[tuple[str, Callable[[], str]]]:
+    def checks(self) -> Generator[tuple[str, Callable[[], str]]]:
         """Yields what a run needs of the service, each with what tries it and returns what came out, or raises.
 
         A table of a name that nobody else uses is made, opened by the tunnel both ways, and dropped again; should that
