@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,10 +11,11 @@ from odps import ODPS
 from odps.rest import RestClient
 
 from pai_train.tables.maxcompute.account import Account
+from pai_train.tables.maxcompute.errors import CutShort
 from pai_train.tables.maxcompute.retry import Repeat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pai_train.storage import Limits
     from pai_train.tables.maxcompute.service import Service
@@ -65,16 +67,14 @@ class Connection:
         Raises:
             PaiTrainError: It does not answer, or refuses.
         """
-        url = f"{self.service.endpoint}/{path}"
-        return self.retry(where, lambda: str(self._rest.get(url, params=dict(params)).text))
+        return self.retry(where, lambda: self._text(path, params))
 
     def find(self, path: str, where: str, missing: Callable[[BaseException], bool], **params: str) -> str | None:
         """Returns what `get` does, or None where the refusal says that it is not there."""
-        url = f"{self.service.endpoint}/{path}"
 
         def ask() -> str | None:
             try:
-                return str(self._rest.get(url, params=dict(params)).text)
+                return self._text(path, params)
             except Exception as error:
                 if missing(error):
                     return None
@@ -95,6 +95,25 @@ class Connection:
         """Sends one request to the tunnel and returns the answer; its errors are pyodps's."""
         client = self._tunnel_client()
         return client.request(f"{client.endpoint}/{path}", method, headers={**TUNNEL_HEADERS, **(headers or {})}, **how)
+
+    def ask_tunnel(self, method: str, path: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """Sends one request about a session and returns the answer; its errors are pyodps's.
+
+        Raises:
+            CutShort: The answer is not whole.
+        """
+        answer = self.tunnel(method, path, params=dict(params), data=b"" if method == "post" else None)
+        try:
+            told: dict[str, Any] = json.loads(answer.text)
+        except ValueError as error:
+            raise CutShort(f"an answer that is not whole: {answer.text[:80]!r}") from error
+        return told
+
+    def _text(self, path: str, params: Mapping[str, str]) -> str:
+        text = str(self._rest.get(f"{self.service.endpoint}/{path}", params=dict(params)).text)
+        if not text.strip():
+            raise CutShort("an answer without content")
+        return text
 
     def _tunnel_client(self) -> _Client:
         with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -75,7 +74,7 @@ class Downloads:
         """Returns a session that was opened before; None once it has ended."""
         where = place(self._ref, leaf)
 
-        def ask() -> Any:
+        def ask() -> dict[str, Any] | None:
             try:
                 return self._send("get", {"downloadid": session, **spec(leaf)})
             except Exception as error:
@@ -138,7 +137,7 @@ class Downloads:
         fault = error.fault
         return DataError(fault.what, where=where, got=fault.got, wanted=fault.wanted, todo=fault.todo)
 
-    def _ready(self, where: str, leaf: Partition, told: Any) -> Download:
+    def _ready(self, where: str, leaf: Partition, told: dict[str, Any]) -> Download:
         """Waits until a session is made."""
         pause, waited = _FIRST_LOOK_S, 0.0
         while str(told["Status"]).lower() == "initiating":
@@ -150,13 +149,11 @@ class Downloads:
             told = self._ask(where, "get", {"downloadid": told["DownloadID"], **spec(leaf)})
         return Download(str(told["DownloadID"]), int(told["RecordCount"]))
 
-    def _ask(self, where: str, method: str, params: dict[str, str]) -> Any:
+    def _ask(self, where: str, method: str, params: dict[str, str]) -> dict[str, Any]:
         return self._connection.retry(where, lambda: self._send(method, params))
 
-    def _send(self, method: str, params: dict[str, str]) -> Any:
-        data = b"" if method == "post" else None
-        answer = self._connection.tunnel(method, path_of(self._ref), params=dict(params), data=data)
-        return json.loads(answer.text)
+    def _send(self, method: str, params: dict[str, str]) -> dict[str, Any]:
+        return self._connection.ask_tunnel(method, path_of(self._ref), params)
 
 
 class _Reading:

@@ -57,7 +57,7 @@ def find_table(connection: Connection, ref: TableRef) -> TableMeta | None:
 def table_names(connection: Connection, project: str) -> list[str]:
     """Lists the tables of a project; none where there is no such project."""
     names: list[str] = []
-    for page in _pages(connection, f"projects/{project}/tables", f"project {project}", {}, Kind.NO_PROJECT):
+    for page in _pages(connection, "Tables", f"projects/{project}/tables", f"project {project}", {}, Kind.NO_PROJECT):
         names += [table.findtext("Name") or "" for table in page.iter("Table")]
     return sorted(name.lower() for name in names)
 
@@ -65,7 +65,7 @@ def table_names(connection: Connection, project: str) -> list[str]:
 def partition_list(connection: Connection, ref: TableRef, columns: tuple[Column, ...]) -> list[Partition]:
     """Lists all partitions of a table, sorted; names only."""
     found = []
-    for page in _pages(connection, path_of(ref), str(ref), {"partitions": ""}):
+    for page in _pages(connection, "Partitions", path_of(ref), str(ref), {"partitions": ""}):
         for partition in page.iter("Partition"):
             values = {one.get("Name", "").lower(): one.get("Value", "") for one in partition.iter("Column")}
             found.append(tuple((column.name, values.get(column.name, "")) for column in columns))
@@ -76,7 +76,7 @@ def partition_modified(connection: Connection, ref: TableRef, leaf: Partition) -
     """Returns when the rows of a partition were last changed, in seconds since 1970; None where there is none."""
     quoted = ",".join(f"{key}='{value}'" for key, value in leaf)
     told = connection.find(path_of(ref), str(ref), lambda error: kind_of(error) is Kind.NO_PARTITION, partition=quoted)
-    return None if told is None else float(_schema(_parsed(told, str(ref))).get("lastModifiedTime") or 0)
+    return None if told is None else float(_schema(_parsed(told, "Partition", str(ref))).get("lastModifiedTime") or 0)
 
 
 def path_of(ref: TableRef) -> str:
@@ -85,7 +85,7 @@ def path_of(ref: TableRef) -> str:
 
 
 def _table(ref: TableRef, text: str) -> TableMeta:
-    schema = _schema(_parsed(text, str(ref)))
+    schema = _schema(_parsed(text, "Table", str(ref)))
     listed = [*schema.get("columns", ()), *schema.get("partitionKeys", ())]
     plain = frozenset(one["name"].lower() for one in listed if one["type"].strip().lower() == "decimal")
     properties = schema.get("tableProperties") or {}
@@ -124,7 +124,7 @@ def _count(told: Any) -> int | None:
 
 
 def _pages(
-    connection: Connection, path: str, where: str, params: dict[str, str], missing: Kind | None = None
+    connection: Connection, tag: str, path: str, where: str, params: dict[str, str], missing: Kind | None = None
 ) -> Iterator[ET.Element]:
     """Yields the pages of a listing; none where it is of something that is not there."""
     marker: str | None = ""
@@ -135,18 +135,24 @@ def _pages(
         )
         if text is None:
             return
-        page = _parsed(text, where)
+        page = _parsed(text, tag, where)
         yield page
         marker = page.findtext("Marker") or None
 
 
-def _parsed(text: str, where: str) -> ET.Element:
+def _parsed(text: str, tag: str, where: str) -> ET.Element:
     try:
-        return ET.fromstring(text)  # noqa: S314 - the answer of the service that has our key
+        root = ET.fromstring(text)  # noqa: S314 - the answer of the service that has our key
     except ET.ParseError:
+        root = None
+    if root is None or root.tag != tag:
         raise TableError(
-            "what answers is not MaxCompute", where=where, got=text[:80], todo="check tables.endpoint"
-        ) from None
+            "what answers is not MaxCompute",
+            where=where,
+            got=text[:80],
+            todo="check tables.endpoint, which ends in /api",
+        )
+    return root
 
 
 def _schema(root: ET.Element) -> dict[str, Any]:

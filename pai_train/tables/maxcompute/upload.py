@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from pai_train.errors import TableError
 from pai_train.tables.maxcompute.download import place, spec
@@ -117,8 +116,7 @@ class Uploads:
         return self._connection.retry(self._where, lambda: self._send(method, params))
 
     def _send(self, method: str, params: dict[str, str]) -> Upload:
-        data = b"" if method == "post" else None
-        told: Any = json.loads(self._connection.tunnel(method, self._path, params=dict(params), data=data).text)
+        told = self._connection.ask_tunnel(method, self._path, params)
         if "UploadID" not in told:
             raise TableError("what answers is not the tunnel", where=self._where, todo="check tables.tunnel_endpoint")
         blocks = frozenset(int(block["BlockID"]) for block in told.get("UploadedBlockList") or ())
