@@ -30,6 +30,12 @@ def type_text(column: Column) -> str:
 
 def stored_type(kind: Any) -> pa.DataType:
     """Returns the Arrow type in which values of a type are kept."""
+    if isinstance(kind, odps_types.Array):
+        return pa.list_(stored_type(kind.value_type))
+    if isinstance(kind, odps_types.Map):
+        return pa.map_(stored_type(kind.key_type), stored_type(kind.value_type))
+    if isinstance(kind, odps_types.Struct):
+        return pa.struct([(name, stored_type(one)) for name, one in kind.field_types.items()])
     if isinstance(kind, odps_types.IntervalYearMonth):
         return _MONTHS
     if isinstance(kind, odps_types.Json):
