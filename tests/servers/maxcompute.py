@@ -47,6 +47,7 @@ class _Operation:
 
     Attributes:
         wanted: Parameters that must be there, some of them with a value.
+        possible: Parameters that may be there; with any other, the request is refused.
         as_json: Whether its errors are JSON: all of the tunnel's and the Storage API's are.
     """
 
@@ -54,40 +55,56 @@ class _Operation:
     method: str
     path: re.Pattern[str]
     wanted: frozenset[str]
+    possible: frozenset[str]
     answer: Callable[[Call], Awaitable[web.StreamResponse]]
     as_json: bool
 
 
-def _operation(name: str, method: str, path: str, wanted: str, answer: Any, as_json: bool = False) -> _Operation:
-    return _Operation(name, method, re.compile(path), frozenset(wanted.split()), answer, as_json)
+def _operation(
+    name: str, method: str, path: str, answer: Any, wanted: str = "", possible: str = "", *, as_json: bool = False
+) -> _Operation:
+    must = frozenset(wanted.split())
+    may = {one.partition("=")[0] for one in must} | {*possible.split(), *_ALWAYS}
+    return _Operation(name, method, re.compile(path), must, frozenset(may), answer, as_json)
 
 
+def _data(*told: Any) -> _Operation:
+    return _operation(*told, as_json=True)
+
+
+_ALWAYS = ("curr_project", "curr_schema", "quotaName")
+_PAGE = "marker maxitems expectmarker"
+_OF_INSTANCE = "instancestatus taskstatus result"
+_OF_ROWS = "max_batch_rows split_index row_index row_count"
+_FORMAT = "data_format_type data_format_version"
 # Of those that match, the first one is meant.
 _OPERATIONS = [
-    _operation("GetTenant", "GET", r"/tenants", "", rest.get_tenant),
-    _operation("PutLogs", "PUT", rf"{_PROJECT}/logs", "", rest.take_logs),
-    _operation("GetTunnel", "GET", rf"{_PROJECT}/tunnel", "", rest.get_tunnel),
-    _operation("ListTables", "GET", rf"{_PROJECT}/tables", "", rest.list_tables),
-    _operation("GetProject", "GET", _PROJECT, "", rest.get_project),
-    _operation("CreateInstance", "POST", rf"{_PROJECT}/instances", "", sql.create_instance),
-    _operation("GetInstance", "GET", rf"{_PROJECT}/instances/(?P<instance>[^/]+)", "", sql.get_instance),
-    _operation("CreateDownload", "POST", _TABLE, "downloads", tunnel.create_download, True),
-    _operation("Download", "GET", _TABLE, "downloadid data", tunnel.download, True),
-    _operation("GetDownload", "GET", _TABLE, "downloadid", tunnel.get_download, True),
-    _operation("CreateUpload", "POST", _TABLE, "uploads", upload.create_upload, True),
-    _operation("UploadBlock", "PUT", _TABLE, "uploadid blockid", upload.upload_block, True),
-    _operation("CommitUpload", "POST", _TABLE, "uploadid", upload.commit_upload, True),
-    _operation("GetUpload", "GET", _TABLE, "uploadid", upload.get_upload, True),
-    _operation("ListPartitions", "GET", _TABLE, "partitions", rest.list_partitions),
-    _operation("GetPartition", "GET", _TABLE, "partition", rest.get_partition),
-    _operation("GetTable", "GET", _TABLE, "", rest.get_table),
-    _operation("CreateReadSession", "POST", _SESSIONS, "session_type=batch_read", storage.create_read_session, True),
-    _operation("GetReadSession", "GET", _IN_SESSION, "session_type=batch_read", storage.get_read_session, True),
-    _operation("CreateWriteSession", "POST", _SESSIONS, "session_type=batch_write", writing.create_write_session, True),
-    _operation("GetWriteSession", "GET", _IN_SESSION, "session_type=batch_write", writing.get_write_session, True),
-    _operation("ReadRows", "GET", rf"{_STORAGE}/data", "", storage.read_rows, True),
-    _operation("CommitWriteSession", "POST", rf"{_STORAGE}/commit", "", writing.commit_write_session, True),
-    _operation("WriteRows", "POST", rf"{_IN_SESSION}/data", "", writing.write_rows, True),
+    _operation("GetTenant", "GET", r"/tenants", rest.get_tenant),
+    _operation("PutLogs", "PUT", rf"{_PROJECT}/logs", rest.take_logs),
+    _operation("GetTunnel", "GET", rf"{_PROJECT}/tunnel", rest.get_tunnel, "", "service"),
+    _operation("ListTables", "GET", rf"{_PROJECT}/tables", rest.list_tables, "", f"name {_PAGE}"),
+    _operation("GetProject", "GET", _PROJECT, rest.get_project, "", "properties"),
+    _operation("CreateInstance", "POST", rf"{_PROJECT}/instances", sql.create_instance),
+    _operation("GetInstance", "GET", rf"{_PROJECT}/instances/(?P<instance>[^/]+)", sql.get_instance, "", _OF_INSTANCE),
+    _data("CreateDownload", "POST", _TABLE, tunnel.create_download, "downloads", "asyncmode partition"),
+    _data("Download", "GET", _TABLE, tunnel.download, "downloadid data", "rowrange columns arrow partition"),
+    _data("GetDownload", "GET", _TABLE, tunnel.get_download, "downloadid", "partition"),
+    _data(
+        "CreateUpload", "POST", _TABLE, upload.create_upload, "uploads", "partition overwrite create_partition reload"
+    ),
+    _data("UploadBlock", "PUT", _TABLE, upload.upload_block, "uploadid blockid", "arrow partition"),
+    _data("CommitUpload", "POST", _TABLE, upload.commit_upload, "uploadid", "partition"),
+    _data("GetUpload", "GET", _TABLE, upload.get_upload, "uploadid", "partition create_partition reload"),
+    _operation("ListPartitions", "GET", _TABLE, rest.list_partitions, "partitions", f"partition reverse {_PAGE}"),
+    _operation("GetPartition", "GET", _TABLE, rest.get_partition, "partition", "extended"),
+    _operation("GetTable", "GET", _TABLE, rest.get_table, "", "extended"),
+    _data("CreateReadSession", "POST", _SESSIONS, storage.create_read_session, "session_type=batch_read"),
+    _data("GetReadSession", "GET", _IN_SESSION, storage.get_read_session, "session_type=batch_read", "session_refresh"),
+    _data("CreateWriteSession", "POST", _SESSIONS, writing.create_write_session, "session_type=batch_write"),
+    _data("GetWriteSession", "GET", _IN_SESSION, writing.get_write_session, "session_type=batch_write"),
+    _data("ReadRows", "GET", rf"{_STORAGE}/data", storage.read_rows, "session_id", f"{_OF_ROWS} {_FORMAT}"),
+    _data("CommitWriteSession", "POST", rf"{_STORAGE}/commit", writing.commit_write_session, "session_id"),
+    _data("WriteRows", "POST", rf"{_IN_SESSION}/data", writing.write_rows, "block_number attempt_number", _FORMAT),
 ]
 
 
@@ -123,7 +140,9 @@ class MaxComputeServer:
             if found is None:
                 raise Refused(405, "MethodNotAllowed", f"This server knows no {request.method} {path} of {[*asked]}")
             operation, names = found
-            fault = self._service.faults.next(operation.name)
+            if unknown := asked.keys() - operation.possible:
+                raise Refused(400, "NotImplemented", f"This server knows no {operation.name} with {sorted(unknown)}")
+            fault = self._service.faults.next(operation.name, _rows_of(asked))
             call = Call(request, self._service, operation.name, names, asked, headers, fault)
             await call.before()
             return await call.after(await operation.answer(call))
@@ -155,6 +174,12 @@ def _operation_of(method: str, path: str, query: Mapping[str, str]) -> tuple[_Op
         if match is not None and operation.method == method and operation.wanted <= given:
             return operation, match.groupdict()
     return None
+
+
+def _rows_of(query: Mapping[str, str]) -> int:
+    """Returns how many rows a request asks for; 0 for all that asks for no rows, or wrongly."""
+    count = query.get("row_count") or query.get("rowrange", "").rpartition(",")[2].removesuffix(")")
+    return int(count) if count.isdecimal() else 0
 
 
 @web.middleware
@@ -218,6 +243,8 @@ def main() -> None:
         print=None,
         access_log=None,
         shutdown_timeout=0.1,
+        auto_decompress=False,
+        max_line_size=65_536,
     )
 
 

@@ -47,8 +47,11 @@ def _fault(service: Service, **told: Any) -> None:
     service.faults.order(Fault(**told))
 
 
-def _page(service: Service, most: int) -> None:
-    service.page = most
+def _service(service: Service, **changes: Any) -> None:
+    for name, value in changes.items():
+        if name not in ("page", "stream_rate", "old_types"):
+            raise ValueError(name)
+        setattr(service, name, value)
 
 
 def _clock(service: Service, offset_s: float) -> None:
@@ -74,7 +77,7 @@ _DOINGS: dict[str, Callable[..., Any]] = {
     "expire": lambda service, session: service.sessions.expire(session),
     "fault": _fault,
     "forget": lambda service: service.faults.forget(),
-    "page": _page,
+    "service": _service,
     "clock": _clock,
     "requests": _requests,
 }

@@ -33,6 +33,8 @@ class Service:
     Attributes:
         root: Where everything that lasts lies.
         page: How many tables or partitions a list has at most.
+        stream_rate: Bytes that a stream of rows has in a second, up or down; 0 for as many as there are.
+        old_types: Whether a statement must ask for the types of 2.0 before it may name them.
         instances: What was run, by id: nothing where it went well, or else the error.
         counts: Requests by operation.
     """
@@ -45,6 +47,8 @@ class Service:
     sessions: Sessions
     faults: Faults = field(default_factory=Faults)
     page: int = 1000
+    stream_rate: float = 0
+    old_types: bool = False
     instances: dict[str, tuple[str, str]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -85,6 +89,7 @@ class Call:
     async def body(self) -> AsyncIterator[bytes]:
         """Yields the body as it comes."""
         async for chunk in self.request.content.iter_any():
+            await self._wait(len(chunk))
             yield chunk
 
     async def told(self) -> dict[str, Any]:
@@ -104,6 +109,11 @@ class Call:
         if not given.isdecimal() or int(given) < least:
             raise Refused(400, "InvalidArgument", f"Invalid argument: {name}={given!r}")
         return int(given)
+
+    async def _wait(self, size: int) -> None:
+        # Others are served between two pieces, however fast this client is.
+        rate = self.service.stream_rate
+        await asyncio.sleep(size / rate if rate else 0)
 
     # What goes wrong
 
@@ -152,8 +162,7 @@ class Call:
         await answer.prepare(self.request)
         for piece in pieces:
             await answer.write(piece)
-            # Others are served between two pieces, however fast this client is.
-            await asyncio.sleep(0)
+            await self._wait(len(piece))
         if cut is not None and cut.kind == faults.CUT:
             raise Gone
         await answer.write_eof()

@@ -25,6 +25,7 @@ class Fault:
         kind: One of KINDS.
         times: How many requests it still happens to.
         skip: How many requests it first leaves alone.
+        above: Only requests for more rows than these are meant; None for any request.
         status: Of an error.
         code: Of an error.
         message: Of an error.
@@ -37,6 +38,7 @@ class Fault:
     kind: str
     times: int = 1
     skip: int = 0
+    above: int | None = None
     status: int = 500
     code: str = "InternalServerError"
     message: str = "Service internal error, please try again later."
@@ -65,10 +67,15 @@ class Faults:
         self._ordered.clear()
         return left
 
-    def next(self, operation: str) -> Fault | None:
-        """Returns what happens to this request."""
+    def next(self, operation: str, rows: int) -> Fault | None:
+        """Returns what happens to this request.
+
+        Args:
+            operation: Its name.
+            rows: How many it asks for.
+        """
         for fault in self._ordered:
-            if fault.operation not in ("*", operation):
+            if fault.operation not in ("*", operation) or (fault.above is not None and rows <= fault.above):
                 continue
             if fault.skip:
                 fault.skip -= 1

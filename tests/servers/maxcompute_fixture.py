@@ -3,9 +3,9 @@
 What other tests use, and may rely on:
 
 * `maxcompute_server`: a `MaxComputeServed` for the whole session: `endpoint` (ends in `/api`), `project` (is there),
-  `user` (its key), `env` (what a process needs to be let in), `odps()` (an unmodified pyodps client that does not
-  retry for long), `table()` (a new name), `enter(monkeypatch)`.
-* `maxcompute_door`: a `MaxComputeDoor`: keys and roles, faults, lives of sessions, orders of rows, counts of requests.
+  `user` (its key), `env` (what a process needs to be let in), `odps()` (pyodps's own client, unmodified), `table()` (a
+  new name), `enter(monkeypatch)`, `token_service`.
+* `maxcompute_door`: a `MaxComputeDoor`: keys and roles, faults, lives of sessions, orders of rows, speeds, counts.
   Faults that a test orders and nobody uses up are forgotten after it.
 * `serving_maxcompute(root)`: one more server on a folder of one's own, to be stopped and started again there.
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import sys
 import uuid
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection
@@ -164,36 +164,33 @@ class MaxComputeDoor:
         """Takes back the faults that have not happened, and returns how many they were."""
         return int(self._do("forget"))
 
-    @contextmanager
-    def session_life(self, life_s: float) -> Iterator[None]:
+    def session_life(self, life_s: float) -> AbstractContextManager[None]:
         """Lets new sessions end after `life_s` seconds instead of a day."""
-        with self._sessions("life_s", life_s, 24 * 3600.0):
-            yield
+        return self._changed("sessions", "life_s", life_s, 24 * 3600.0)
 
-    @contextmanager
-    def slow_sessions(self, polls: int) -> Iterator[None]:
+    def slow_sessions(self, polls: int) -> AbstractContextManager[None]:
         """Lets new sessions say `polls` times that they are being made."""
-        with self._sessions("polls", polls, 0):
-            yield
+        return self._changed("sessions", "polls", polls, 0)
 
-    @contextmanager
-    def own_orders(self) -> Iterator[None]:
+    def own_orders(self) -> AbstractContextManager[None]:
         """Gives each new session that reads an order of rows of its own, which lives as long as the session."""
-        with self._sessions("reorders", True, False):
-            yield
+        return self._changed("sessions", "reorders", True, False)
+
+    def page(self, most: int) -> AbstractContextManager[None]:
+        """Lets lists of tables and partitions have at most `most` entries a page."""
+        return self._changed("service", "page", most, 1000)
+
+    def stream_rate(self, bytes_per_s: float) -> AbstractContextManager[None]:
+        """Lets each stream of rows have so many bytes in a second, as the service does with 10 MB."""
+        return self._changed("service", "stream_rate", bytes_per_s, 0)
+
+    def old_types(self) -> AbstractContextManager[None]:
+        """Refuses INT, FLOAT and the other types of 2.0 where a statement's settings do not ask for them."""
+        return self._changed("service", "old_types", True, False)
 
     def expire(self, session: str) -> None:
         """Ends a session now."""
         self._do("expire", session=session)
-
-    @contextmanager
-    def page(self, most: int) -> Iterator[None]:
-        """Lets lists of tables and partitions have at most `most` entries a page."""
-        self._do("page", most=most)
-        try:
-            yield
-        finally:
-            self._do("page", most=1000)
 
     @contextmanager
     def clock(self, offset_s: float) -> Iterator[None]:
@@ -209,12 +206,12 @@ class MaxComputeDoor:
         return dict(self._do("requests", forget=forget))
 
     @contextmanager
-    def _sessions(self, name: str, value: Any, usual: Any) -> Iterator[None]:
-        self._do("sessions", **{name: value})
+    def _changed(self, where: str, name: str, value: Any, usual: Any) -> Iterator[None]:
+        self._do(where, **{name: value})
         try:
             yield
         finally:
-            self._do("sessions", **{name: usual})
+            self._do(where, **{name: usual})
 
     def _do(self, what: str, **arguments: Any) -> Any:
         door = HTTPConnection(urlsplit(self.endpoint).netloc, timeout=30)

@@ -24,7 +24,7 @@ from tests.servers.maxcompute_types import codec_schema, stored_type
 _ROWS = 4096
 # Points in time come and go as those of UTC, whatever the clock of this machine shows.
 odps.options.local_timezone = False
-odps.options.struct_as_dict = True
+odps.options.allow_antique_date = True
 # Another attempt at a stream that is spoiled would begin in its middle.
 odps.options.retry_times = 0
 
@@ -53,7 +53,7 @@ def recorded(columns: Sequence[Column], batches: Iterable[pa.RecordBatch], *, co
     Args:
         columns: Of the records, in their order.
         batches: Of these columns, by the same names.
-        corrupt: Whether one bit of the last sum is a wrong one.
+        corrupt: Whether one bit of the first sum is a wrong one.
     """
     schema = codec_schema(columns)
     sink = _Sink()
@@ -67,11 +67,19 @@ def recorded(columns: Sequence[Column], batches: Iterable[pa.RecordBatch], *, co
             ]
             for row in zip(*values, strict=True):
                 writer.write(Record(schema=schema, values=list(row), max_field_size=2**31))
+                if corrupt:
+                    writer.flush()
+                    yield _flipped(sink.taken())
+                    corrupt = False
             writer.flush()
             yield sink.taken()
     writer.close()
-    last = sink.taken()
-    yield last[:-1] + bytes([last[-1] ^ 1]) if corrupt else last
+    yield _flipped(sink.taken()) if corrupt else sink.taken()
+
+
+def _flipped(record: bytes) -> bytes:
+    """Returns a record with one bit of its sum, which stands at its end, flipped."""
+    return record[:-1] + bytes([record[-1] ^ 1])
 
 
 def unrecorded(columns: Sequence[Column], path: Path) -> Iterator[pa.RecordBatch]:
@@ -108,7 +116,7 @@ def _value(value: Any, kind: Any) -> Any:
     if isinstance(kind, odps_types.Map):
         return {_value(key, kind.key_type): _value(one, kind.value_type) for key, one in value}
     if isinstance(kind, odps_types.Struct):
-        return {name: _value(value[name], one) for name, one in kind.field_types.items()}
+        return tuple(_value(value[name], one) for name, one in kind.field_types.items())
     if isinstance(kind, odps_types.IntervalDayTime):
         return pd.Timedelta(seconds=value["sec"]) + pd.Timedelta(value["nano"], "ns")
     if isinstance(kind, odps_types.IntervalYearMonth):
@@ -129,7 +137,8 @@ def _stored(value: Any, kind: Any) -> Any:
     if isinstance(kind, odps_types.Map):
         return [(_stored(key, kind.key_type), _stored(one, kind.value_type)) for key, one in value.items()]
     if isinstance(kind, odps_types.Struct):
-        return {name: _stored(value[name], one) for name, one in kind.field_types.items()}
+        fields = zip(kind.field_types.items(), value, strict=True)
+        return {name: _stored(one, inner) for (name, inner), one in fields}
     if isinstance(kind, odps_types.IntervalDayTime):
         days, seconds = value.days * 86_400 + value.seconds, value.microseconds * 1000 + value.nanoseconds
         return {"sec": days, "nano": seconds}

@@ -34,7 +34,10 @@ async def get_project(call: Call) -> web.Response:
     """Answers what a project is."""
     name = call.names["project"].lower()
     call.service.tables.project(name)
-    return xml("Project", {"Name": name, "Owner": _OWNER, "State": "AVAILABLE", "Properties": ""})
+    answer = xml("Project", {"Name": name, "Owner": _OWNER, "State": "AVAILABLE", "Properties": ""})
+    born = formatdate(0, usegmt=True)
+    answer.headers.update({"x-odps-owner": _OWNER, "x-odps-creation-time": born, "Last-Modified": born})
+    return answer
 
 
 async def get_tunnel(call: Call) -> web.Response:

@@ -41,11 +41,11 @@ class Session:
     blocks: dict[str, RowFile] = field(default_factory=dict)
     polls: int = 0
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether it is made; each question brings that nearer."""
-        self.polls -= self.polls > 0
-        return self.polls == 0
+    def asked_whether_ready(self) -> bool:
+        """Returns whether it is made; each question brings that nearer."""
+        ready = self.polls == 0
+        self.polls -= not ready
+        return ready
 
 
 class Sessions:
@@ -82,7 +82,8 @@ class Sessions:
             parts: What it reads: the rows that are there now, whatever is written later.
         """
         view = View(tuple(parts), secrets.randbits(32) if self.reorders else None)
-        session = Session(new_id(), kind, table.id, self._clock() + self.life_s, asked, view, polls=self.polls)
+        session = Session(new_id(), kind, table.id, self._clock() + self.life_s, asked, view)
+        session.polls = 0 if kind == "upload" else self.polls
         self._sessions[session.id] = session
         self._keep(session)
         return session

@@ -84,6 +84,8 @@ class Signatures:
             self._check_bearer(bearer)
             return
         given = request.headers.get("authorization", "").strip()
+        if not given:
+            raise Refused(401, "Unauthorized", "The request authorization header is invalid or missing.")
         _check_time(request.headers.get("date", ""))
         if match := _V2.fullmatch(given):
             holder = self._holder(match[1], request.headers.get("authorization-sts-token"))
@@ -91,10 +93,8 @@ class Signatures:
         elif match := _V4.fullmatch(given):
             holder = self._holder(match[1], request.headers.get("authorization-sts-token"))
             key, signature = self._v4_key(holder.secret, match[2], match[3]), match[4]
-        elif given:
-            raise Refused(400, "ODPS-0410011", "ODPS-0410011:Invalid authentication parameters - Authorization")
         else:
-            raise Refused(401, "Unauthorized", "The request authorization header is invalid or missing.")
+            raise Refused(400, "ODPS-0410011", "ODPS-0410011:Invalid authentication parameters - Authorization")
         wanted = base64.b64encode(hmac.new(key, request.text.encode(), hashlib.sha1).digest())
         if not hmac.compare_digest(wanted, signature.encode()):
             message = "ODPS-0410042:Invalid signature value - User signature does not match"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
 import time
 import xml.etree.ElementTree as ET
 from email.utils import formatdate
+from typing import Any
 
 from aiohttp import web
 
@@ -16,6 +19,14 @@ from tests.servers.maxcompute_call import Call
 from tests.servers.maxcompute_state import Table, Tables, Values, ordered_values
 
 _UNKNOWN = "this server runs CREATE TABLE, DROP TABLE and ALTER TABLE only"
+
+
+_NEW_TYPES = frozenset(
+    {
+        *("TINYINT", "SMALLINT", "INT", "FLOAT", "VARCHAR", "CHAR", "BINARY", "DATE", "STRUCT", "JSON"),
+        *("TIMESTAMP", "TIMESTAMP_NTZ", "INTERVAL_DAY_TIME", "INTERVAL_YEAR_MONTH", "VECTOR"),
+    }
+)
 
 
 class _Failed(Exception):
@@ -32,10 +43,11 @@ async def create_instance(call: Call) -> web.Response:
         raise Refused(400, "InvalidXML", "ODPS-0420031: Invalid XML in HTTP request body") from None
     task, query = job.findtext(".//SQL/Name"), job.findtext(".//SQL/Query")
     if task is None or query is None:
-        raise Refused(501, "NotImplemented", f"ODPS-0420061: Invalid parameter in HTTP request - {_UNKNOWN}")
+        raise Refused(400, "NotImplemented", f"ODPS-0420061: Invalid parameter in HTTP request - {_UNKNOWN}")
     instance = new_id().lower()
+    old_types = call.service.old_types and not _asks_for_new_types(job)
     try:
-        run(call.service.tables, project, query)
+        run(call.service.tables, project, query, old_types=old_types)
         call.service.instances[instance] = task, ""
     except _Failed as failed:
         call.service.instances[instance] = task, str(failed)
@@ -49,7 +61,8 @@ async def get_instance(call: Call) -> web.Response:
         raise Refused(404, "NoSuchObject", f"ODPS-0420111: Instance not found - {instance}")
     name, error = call.service.instances[instance]
     now = formatdate(time.time(), usegmt=True)
-    task = {"@Type": "SQL", "Name": name, "StartTime": now, "EndTime": now, "Status": "Failed" if error else "Success"}
+    status = "Failed" if error else "Success"
+    task: dict[str, Any] = {"@Type": "SQL", "Name": name, "StartTime": now, "EndTime": now, "Status": status}
     if "result" in call.query:
         text = base64.b64encode(error.encode()).decode()
         task["Result"] = {"@Transform": "Base64", "@Format": "text", "#": text}
@@ -58,8 +71,14 @@ async def get_instance(call: Call) -> web.Response:
     return xml("Instance", {"Status": "Terminated", "Tasks": {"Task": task}})
 
 
-def run(tables: Tables, project: str, statement: str) -> None:
+def run(tables: Tables, project: str, statement: str, *, old_types: bool = False) -> None:
     """Runs a statement.
+
+    Args:
+        tables: Where.
+        project: Of names that say none.
+        statement: What is run.
+        old_types: Whether the types of 2.0 are refused.
 
     Raises:
         _Failed: It is wrong, or not one that is run here.
@@ -67,7 +86,7 @@ def run(tables: Tables, project: str, statement: str) -> None:
     try:
         cursor = Cursor(statement)
         if cursor.sees("CREATE"):
-            _create(tables, project, statement)
+            _create(tables, project, statement, old_types)
         elif cursor.accept("DROP", "TABLE"):
             _drop(tables, project, cursor)
         elif cursor.accept("ALTER", "TABLE"):
@@ -81,8 +100,14 @@ def run(tables: Tables, project: str, statement: str) -> None:
         raise _Failed(f"ODPS-0130071:[0,0] Semantic analysis exception - {refused.message}") from refused
 
 
-def _create(tables: Tables, project: str, statement: str) -> None:
+def _create(tables: Tables, project: str, statement: str, old_types: bool) -> None:
     ddl = parse_ddl(statement)
+    words = {word for column in (*ddl.columns, *ddl.partitions) for word in re.findall(r"\w+", str(column.type))}
+    if old_types and (new := sorted(words & _NEW_TYPES)):
+        raise _Failed(
+            f"ODPS-0130071:[1,1] Semantic analysis exception - type {new[0]} is not enabled in current mode. "
+            "Please set odps.sql.type.system.odps2=true to use it."
+        )
     project = ddl.project or project
     if ddl.name not in tables.project(project):
         tables.create(project, ddl)
@@ -166,6 +191,14 @@ def _pair(cursor: Cursor) -> tuple[str, str]:
     if cursor.peek().kind not in ("string", "number", "word"):
         cursor.expected("a value")
     return name, cursor.take().value
+
+
+def _asks_for_new_types(job: ET.Element) -> bool:
+    for one in job.iterfind(".//SQL/Config/Property"):
+        if one.findtext("Name") == "settings":
+            settings = json.loads(one.findtext("Value") or "{}")
+            return str(settings.get("odps.sql.type.system.odps2")).lower() == "true"
+    return False
 
 
 def _end(cursor: Cursor) -> None:

@@ -141,9 +141,9 @@ class Tables:
         self._root = root
         self._clock = clock
         self._projects: dict[str, dict[str, Table]] = {}
-        for folder in (*root.glob("projects/*"),):
+        for folder in root.glob("projects/*"):
             self.add_project(folder.name)
-        for folder in [*root.glob("tables/*")]:
+        for folder in list(root.glob("tables/*")):
             if (folder / _TABLE).exists():
                 self._show(Table.of(json.loads((folder / _TABLE).read_text())))
             else:
@@ -193,7 +193,7 @@ class Tables:
         """Makes a table, which is not there yet."""
         self.project(project)
         now = self._clock()
-        whole = {} if ddl.partitions else {(): Partition((), now, now)}
+        whole: dict[Values, Partition] = {} if ddl.partitions else {(): Partition((), now, now)}
         table = Table(uuid.uuid4().hex, project.lower(), ddl, ddl.lifecycle, now, now, now, whole)
         return self._put(table)
 

@@ -15,7 +15,8 @@ from tests.servers.maxcompute_call import Call
 from tests.servers.maxcompute_predicate import predicate
 from tests.servers.maxcompute_rows import Part
 from tests.servers.maxcompute_sessions import Session
-from tests.servers.maxcompute_state import Table, partition_values
+from tests.servers.maxcompute_state import Table, Values, partition_values
+from tests.servers.maxcompute_tunnel import alive
 from tests.servers.maxcompute_types import odps_type, storage_schema, stored_type
 
 FORMATS = [{"Type": "ARROW", "Version": "V5"}]
@@ -32,7 +33,7 @@ async def create_read_session(call: Call) -> web.Response:
     table, told = call.table, await call.told()
     data, keys = told.get("RequiredDataColumns") or [], told.get("RequiredPartitionColumns") or []
     if told.get("RequiredBucketIds"):
-        raise Refused(501, "NotImplemented", "this server knows no buckets: RequiredBucketIds")
+        raise Refused(400, "NotImplemented", "this server knows no buckets: RequiredBucketIds")
     if not data and not keys:
         data, keys = [one.name for one in table.ddl.columns], list(table.keys)
     parts = _parts(call, table, told.get("RequiredPartitions") or [])
@@ -99,17 +100,6 @@ def find_session(call: Call, kind: str, session_id: str) -> Session:
     return session
 
 
-def alive(call: Call, session: Session) -> Session:
-    """Returns a session that has not ended.
-
-    Raises:
-        Refused: It has.
-    """
-    if call.service.sessions.expired(session):
-        raise Refused(400, "StatusConflict", f"The {session.kind} session is expired.")
-    return session
-
-
 def sent_type(kind: pa.DataType, units: Mapping[str, str]) -> pa.DataType:
     """Returns a type as a session sends it: points in time in the unit that it was asked for."""
     return pa.timestamp(units[kind.unit]) if pa.types.is_timestamp(kind) else kind
@@ -117,7 +107,7 @@ def sent_type(kind: pa.DataType, units: Mapping[str, str]) -> pa.DataType:
 
 def _told(call: Call, session: Session, *, created: bool = False) -> web.Response:
     asked, table = session.asked, call.table
-    expired, ready = call.service.sessions.expired(session), session.is_ready
+    expired, ready = call.service.sessions.expired(session), session.asked_whether_ready()
     rows = asked["mode"] == "RowOffset"
     told: dict[str, Any] = {
         "SessionId": session.id,
@@ -139,7 +129,7 @@ def _told(call: Call, session: Session, *, created: bool = False) -> web.Respons
 
 
 def _parts(call: Call, table: Table, specs: list[str]) -> list[Part]:
-    found = {}
+    found: dict[Values, Part] = {}
     for spec in specs or [""]:
         matching = table.matching(partition_values(table, spec, whole=False))
         if not matching and spec:

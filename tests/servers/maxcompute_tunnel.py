@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -49,11 +48,7 @@ async def download(call: Call) -> web.StreamResponse:
     columns = _columns(call)
     names = [column.name for column in columns]
     batches = (batch.select(names) for _, batch in session.view.batches(start, count))
-    headers = {
-        "Content-Type": "application/octet-stream",
-        "x-odps-tunnel-schema": json.dumps(session.asked["schema"]),
-        "x-odps-tunnel-record-count": str(count),
-    }
+    headers = {"Content-Type": "application/octet-stream"}
     corrupt = call.has(faults.CORRUPT)
     if "arrow" in call.query:
         return await call.stream(framed(_messages(batches), corrupt=corrupt), headers)
@@ -74,18 +69,26 @@ def find_session(call: Call, kind: str, parameter: str) -> Session:
 
 
 def alive(call: Call, session: Session) -> Session:
-    """Returns a session that has not ended.
+    """Returns a session that is made and has not ended.
 
     Raises:
-        Refused: It has.
+        Refused: It is not, or it has.
     """
     if call.service.sessions.expired(session):
         raise Refused(400, "StatusConflict", f"The {session.kind} session is expired.")
+    if session.polls:
+        raise Refused(400, "StatusConflict", f"The {session.kind} session is being made.")
     return session
 
 
 def _told(call: Call, session: Session, status: int) -> web.Response:
-    state = "expired" if call.service.sessions.expired(session) else "normal" if session.is_ready else "initiating"
+    state = (
+        "expired"
+        if call.service.sessions.expired(session)
+        else "normal"
+        if session.asked_whether_ready()
+        else "initiating"
+    )
     told: dict[str, Any] = {"DownloadID": session.id, "Status": state, "RecordCount": session.view.rows}
     return web.json_response({**told, "Schema": session.asked["schema"], "SupportReadByRawSize": False}, status=status)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from tests.servers.maxcompute_answers import Refused
+from tests.servers.maxcompute_answers import Refused, corrupted
 from tests.servers.maxcompute_blocks import MOST_FIELD_BYTES, received, streamed
 from tests.servers.maxcompute_call import Call
 from tests.servers.maxcompute_frames import unframed
@@ -84,12 +84,17 @@ def _told(call: Call, session: Session, status: int) -> web.Response:
 
 
 async def _decoded(call: Call) -> AsyncIterator[bytes]:
-    """Yields the body without its compression; deflate is taken off by the HTTP server."""
+    """Yields the body without its compression."""
     encoding = call.headers.get("content-encoding", "identity")
     if encoding not in ("identity", "deflate"):
-        raise Refused(501, "NotImplemented", f"this server takes no Content-Encoding: {encoding}")
+        async for _ in call.body():
+            pass
+        raise Refused(400, "NotImplemented", f"this server takes no Content-Encoding: {encoding}")
+    inflate = zlib.decompressobj() if encoding == "deflate" else None
     try:
         async for piece in call.body():
-            yield piece
-    except (zlib.error, web.RequestPayloadError) as error:
-        raise Refused(400, "IncompleteBody", "The body ends too early.") from error
+            yield piece if inflate is None else inflate.decompress(piece)
+    except zlib.error as error:
+        raise corrupted(str(error)) from error
+    if inflate is not None and not inflate.eof:
+        raise corrupted("the compressed body ends too early")

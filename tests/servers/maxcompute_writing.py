@@ -14,7 +14,8 @@ from tests.servers.maxcompute_blocks import received, streamed
 from tests.servers.maxcompute_call import Call
 from tests.servers.maxcompute_sessions import Session
 from tests.servers.maxcompute_state import partition_values
-from tests.servers.maxcompute_storage import FORMATS, alive, find_session
+from tests.servers.maxcompute_storage import FORMATS, find_session
+from tests.servers.maxcompute_tunnel import alive
 from tests.servers.maxcompute_types import storage_schema, stored_schema
 
 MOST_BLOCKS = 20_000
@@ -25,7 +26,7 @@ async def create_write_session(call: Call) -> web.Response:
     table, told = call.table, await call.told()
     spec = told.get("PartitionSpec") or ""
     if len(spec.replace("/", ",").split(",")) < len(table.keys) or (table.keys and not spec):
-        raise Refused(501, "NotImplemented", "this server writes no dynamic partitions: PartitionSpec")
+        raise Refused(400, "NotImplemented", "this server writes no dynamic partitions: PartitionSpec")
     values = table.partition(partition_values(table, spec)).values
     asked = {"partition": values, "overwrite": told.get("Overwrite", True)}
     return _told(call, call.service.sessions.open("write", table, asked), created=True)
@@ -85,7 +86,7 @@ def _block(message: Any, session: Session) -> tuple[int, str]:
 
 def _told(call: Call, session: Session, *, created: bool = False) -> web.Response:
     committed, expired = session.id in call.table.committed, call.service.sessions.expired(session)
-    ready = committed or session.is_ready
+    ready = committed or session.asked_whether_ready()
     told = {
         "SessionId": session.id,
         "SessionType": "BATCH_WRITE",
