@@ -16,6 +16,8 @@ from tests.suites.table_rows import IRIS, VALUES, ids, read, ref, rows, write
 from tests.suites.table_suite import TableSuite
 from tests.tables.maxcompute_tables import reopen, service, tables  # noqa: F401 - fixtures
 
+# ruff: noqa: F811 - fixtures that are imported
+
 LARGE = 70_000
 """More rows than are read in one piece."""
 
@@ -44,7 +46,7 @@ class TestMaxCompute(TableSuite):
 
 
 @pytest.fixture
-def iris(tables):  # noqa: F811
+def iris(tables):
     tables.ensure(ref("iris"), parse_ddl(IRIS))
     return tables
 
@@ -61,7 +63,7 @@ def whole(source):
 # Types, and what unmodified pyodps sees
 
 
-def test_every_type_is_the_same_for_pyodps(tables, service):  # noqa: F811
+def test_every_type_is_the_same_for_pyodps(tables, service):
     ddl = parse_ddl("CREATE TABLE t (id BIGINT, d DECIMAL(5), e DECIMAL(10,2), s STRUCT<x:INT>, l ARRAY<STRING>)")
     tables.ensure(ref("t"), ddl)
     values = [[1, 2], [Decimal(-12345), None], [Decimal("0.25"), None], [{"x": 1}, None], [["a", None], []]]
@@ -77,7 +79,7 @@ def test_every_type_is_the_same_for_pyodps(tables, service):  # noqa: F811
     assert record["l"] == ["a", None]
 
 
-def test_what_pyodps_wrote_is_read(tables, service):  # noqa: F811
+def test_what_pyodps_wrote_is_read(tables, service):
     service.execute_sql("CREATE TABLE t (id BIGINT, at TIMESTAMP, j JSON) PARTITIONED BY (pt STRING)")
     table = service.get_table("t")
     with table.open_writer(partition="pt='a'", create_partition=True) as writer:
@@ -86,7 +88,7 @@ def test_what_pyodps_wrote_is_read(tables, service):  # noqa: F811
     assert read(source, ["id"]).to_pylist() == [{"id": 1}]
 
 
-def test_a_column_without_a_twin_is_refused_where_it_is_asked_for(tables, service):  # noqa: F811
+def test_a_column_without_a_twin_is_refused_where_it_is_asked_for(tables, service):
     service.execute_sql("CREATE TABLE t (id BIGINT, j JSON)")
     assert [str(column.type) for column in tables.describe(ref("t")).columns] == ["BIGINT", "JSON"]
     with service.get_table("t").open_writer() as writer:
@@ -99,7 +101,7 @@ def test_a_column_without_a_twin_is_refused_where_it_is_asked_for(tables, servic
         tables.write(ref("t"), "append", "t")
 
 
-def test_a_time_finer_than_a_microsecond_is_not_cut(tables, service):  # noqa: F811
+def test_a_time_finer_than_a_microsecond_is_not_cut(tables, service):
     service.execute_sql("CREATE TABLE t (id BIGINT, at TIMESTAMP_NTZ)")
     fine = pa.table({"id": [1], "at": pa.array([1_000_000_001], pa.timestamp("ns"))})
     with service.get_table("t").open_writer(arrow=True) as writer:
@@ -109,7 +111,7 @@ def test_a_time_finer_than_a_microsecond_is_not_cut(tables, service):  # noqa: F
         list(source.read(source.chunks()[0], ["at"]))
 
 
-def test_times_do_not_depend_on_this_machine(tables, service, monkeypatch):  # noqa: F811
+def test_times_do_not_depend_on_this_machine(tables, service, monkeypatch):
     """What SQL says in UTC is what is read, wherever the process runs."""
     import time
 
@@ -126,7 +128,7 @@ def test_times_do_not_depend_on_this_machine(tables, service, monkeypatch):  # n
         time.tzset()
 
 
-def test_a_new_table_has_all_that_the_statement_says(tables, service):  # noqa: F811
+def test_a_new_table_has_all_that_the_statement_says(tables, service):
     statement = (
         "CREATE TABLE t (id BIGINT COMMENT 'key') COMMENT 'of the tests' PARTITIONED BY (pt STRING, hh INT)"
         " TBLPROPERTIES ('columnar.nested.type'='true') LIFECYCLE 9"
@@ -139,6 +141,11 @@ def test_a_new_table_has_all_that_the_statement_says(tables, service):  # noqa: 
     found = tables.describe(ref("t")).properties
     assert (found["columnar.nested.type"], found["lifecycle"]) == ("true", "9")
     assert tables.compare(ref("t"), parse_ddl(statement)).lines == ()
+
+
+def test_types_of_2_0_are_asked_for(tables, maxcompute_door):
+    with maxcompute_door.old_types():
+        assert tables.ensure(ref("t"), parse_ddl("CREATE TABLE t (a TINYINT, b DECIMAL(10,2))")).created
 
 
 # Sessions
@@ -199,7 +206,7 @@ def test_small_tables_are_asked_for_once(iris, maxcompute_door):
     assert maxcompute_door.requests()["Download"] == 1
 
 
-def test_partitions_have_sessions_of_their_own(tables, maxcompute_door):  # noqa: F811
+def test_partitions_have_sessions_of_their_own(tables, maxcompute_door):
     tables.ensure(ref("p"), parse_ddl("CREATE TABLE p (id BIGINT) PARTITIONED BY (pt STRING, hh INT)"))
     with maxcompute_door.page(2):
         for number, (pt, hh) in enumerate((pt, hh) for pt in "ab" for hh in (8, 10)):
@@ -259,6 +266,13 @@ def test_an_answer_that_stays_empty_names_table_and_rows(iris, maxcompute_door):
     assert 90 < maxcompute_door.forget() < 98
 
 
+def test_ranges_that_are_too_large_for_the_service_are_halved(iris, maxcompute_door):
+    write(iris, "iris", "t", rows(0, 1000))
+    source = iris.source(ref("iris"))
+    maxcompute_door.fault("Download", "empty", times=100, above=200)
+    assert ids(source) == list(range(1000))
+
+
 def test_a_quota_is_waited_for_and_then_named(iris, maxcompute_door):
     write(iris, "iris", "t", rows(0, 30))
     source = iris.source(ref("iris"))
@@ -270,7 +284,7 @@ def test_a_quota_is_waited_for_and_then_named(iris, maxcompute_door):
         iris.source(ref("iris"))
 
 
-def test_memory_does_not_grow_with_the_table(tables):  # noqa: F811
+def test_memory_does_not_grow_with_the_table(tables):
     tables.ensure(ref("wide"), parse_ddl("CREATE TABLE wide (id BIGINT, text STRING)"))
     session = tables.write(ref("wide"), "overwrite", "t")
     part = session.part(0, 0)

@@ -200,6 +200,11 @@ def test_a_store_without_exclusive_create_is_refused(iris, monkeypatch):
         iris.write(ref("iris"), "append", "t")
 
 
+def test_a_range_of_rows_is_not_written_to(iris):
+    with pytest.raises(TableError, match="leave the range of rows out"):
+        iris.write(ref("odps://lab/tables/iris?start=1&end=2"), "append", "t")
+
+
 def test_slices_have_bounds(iris):
     with pytest.raises(TableError, match=r"no such slice(.|\n)*0 to 19999"):
         iris.write(ref("iris"), "append", "t").part(20_000, 0)

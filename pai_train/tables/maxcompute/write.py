@@ -69,6 +69,10 @@ class MaxComputeWrite:
         token: str,
     ) -> None:
         check_token(token)
+        if ref.rows is not None:
+            raise TableError(
+                "a write goes to a whole table or partition", where=str(ref), todo="leave the range of rows out"
+            )
         self._connection = connection
         self._ref = ref
         self._meta = meta
