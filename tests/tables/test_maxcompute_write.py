@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import pyarrow as pa
@@ -11,7 +12,8 @@ import pytest
 
 from pai_train.errors import TableError
 from pai_train.spec.ddl import parse_ddl
-from pai_train.storage import StoreUnavailable
+from pai_train.storage import Store, StoreUnavailable
+from pai_train.tables.maxcompute.connection import Connection
 from pai_train.tables.maxcompute.register import Register
 from tests.suites.table_rows import IRIS, ids, ref, rows, stage, write
 from tests.tables.maxcompute_tables import reopen, service, tables  # noqa: F401 - fixtures
@@ -119,6 +121,62 @@ def test_a_process_that_dies_at_the_commit(mode, moment, iris, reopen, monkeypat
     parts = [stage(again, 0, rows(0, 10), attempt=1)]
     assert again.commit(parts) == reopen().write(ref("iris"), mode, "t").commit(parts)
     assert held(iris) == list(range(10))
+
+
+class Killed(BaseException):
+    """Nothing that a process can catch."""
+
+
+class Dies:
+    """Ends a process before or after the N-th of its operations, on the service or beside it."""
+
+    def __init__(self, patch, number, *, after):
+        self.left, self.after, self.is_dead = number, after, False
+        for owner, name in [
+            *((Connection, name) for name in ("tunnel", "find")),
+            *((Store, name) for name in ("create", "list", "info", "read")),
+        ]:
+            patch.setattr(owner, name, self.counting(getattr(owner, name)))
+
+    def counting(self, operation):
+        def counted(*arguments, **options):
+            self.left -= 1
+            if self.is_dead or (self.left < 0 and not self.after):
+                self.is_dead = True
+                raise Killed
+            answer = operation(*arguments, **options)
+            if self.left < 0:
+                self.is_dead = True
+                raise Killed
+            return answer
+
+        return counted
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_killed_at_any_operation_the_rows_are_there_once(mode, after, iris, reopen, monkeypatch):
+    batches = [rows(0, 10), rows(10, 20)]
+
+    def whole(tables, token):
+        session = tables.write(ref("iris"), mode, token)
+        return session.commit([stage(session, index, batch) for index, batch in enumerate(batches)])
+
+    write(iris, "iris", "first", rows(100, 103))
+    wanted = [100, 101, 102]
+    for number in range(100):
+        token = f"t{number}"
+        with monkeypatch.context() as patch:
+            dying = Dies(patch, number, after=after)
+            with suppress(Killed):
+                whole(reopen(), token)
+        survived = not dying.is_dead
+        assert whole(reopen(), token).rows == (len(wanted) if mode == "append" else 0) + 20
+        wanted = sorted([*(wanted if mode == "append" else []), *range(20)])
+        assert held(iris) == wanted
+        if survived:
+            break
+    assert number > 15
 
 
 def test_a_session_that_ended_uncommitted_is_begun_anew(iris, reopen, maxcompute_door):

@@ -8,8 +8,10 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from odps import ODPS
+from odps.errors import WaitTimeoutError
 from odps.rest import RestClient
 
+from pai_train.errors import PaiTrainError, TableError
 from pai_train.tables.maxcompute.account import Account
 from pai_train.tables.maxcompute.errors import CutShort
 from pai_train.tables.maxcompute.retry import Repeat
@@ -25,6 +27,7 @@ _T = TypeVar("_T")
 TUNNEL_HEADERS = {"odps-tunnel-date-transform": "v1", "x-odps-tunnel-version": "6"}
 _HINTS = {"odps.sql.type.system.odps2": "true", "odps.sql.decimal.odps2": "true", "odps.namespace.schema": "false"}
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.1, 2.0
+_LONGEST_RUN_S = 600
 
 
 class Connection:
@@ -86,10 +89,25 @@ class Connection:
         """Runs a statement on the service, and waits for its end; it may be sent again.
 
         Raises:
-            PaiTrainError: It fails.
+            TableError: It is refused, or not run in time.
+            PaiTrainError: The service does not answer.
         """
         instance = self.retry(where, lambda: self._odps().run_sql(sql, project=project, hints=dict(_HINTS)))
-        self.retry(where, lambda: instance.wait_for_success(interval=_FIRST_LOOK_S, max_interval=_LONGEST_LOOK_S))
+
+        def wait() -> None:
+            instance.wait_for_success(interval=_FIRST_LOOK_S, max_interval=_LONGEST_LOOK_S, timeout=_LONGEST_RUN_S)
+
+        try:
+            self.retry(where, wait)
+        except PaiTrainError as error:
+            if not isinstance(error.__cause__, WaitTimeoutError):
+                raise
+            raise TableError(
+                "the statement is not run in time",
+                where=where,
+                got=f"instance {instance.id}, after {_LONGEST_RUN_S} s",
+                todo="start again; a project whose quota is used up lets statements wait",
+            ) from None
 
     def tunnel(self, method: str, path: str, *, headers: dict[str, str] | None = None, **how: Any) -> Any:
         """Sends one request to the tunnel and returns the answer; its errors are pyodps's."""

@@ -49,6 +49,15 @@ class EmptyAnswer(CutShort):
     """An answer without any row where rows were asked for."""
 
 
+FOREIGN = (
+    CutShort,
+    odps_errors.BaseODPSError,
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    OSError,
+)
+"""What comes from the service or the way to it; anything else is a mistake of ours."""
+
 TRANSIENT = frozenset({Kind.QUOTA, Kind.UNREACHABLE, Kind.BUSY, Kind.CUT})
 """What the same request may not meet again."""
 
@@ -117,7 +126,7 @@ _MESSAGES: dict[Kind, tuple[type[PaiTrainError], str, str]] = {
     Kind.QUOTA: (
         _AWAY,
         "MaxCompute asks for fewer requests: a quota is used up",
-        "start again later, with a smaller storage.parallel, or ask for a larger tunnel quota",
+        "start again later, with a smaller engine.parallel, or ask for a larger tunnel quota",
     ),
     Kind.UNREACHABLE: (
         _AWAY,
@@ -157,7 +166,7 @@ def is_transient(error: BaseException) -> bool:
     """Tells whether the same request may succeed later."""
     if isinstance(error, PaiTrainError):
         return isinstance(error, StoreUnavailable)
-    return kind_of(error) in TRANSIENT
+    return isinstance(error, FOREIGN) and kind_of(error) in TRANSIENT
 
 
 def explained(error: BaseException, where: str, *, tries: int = 1, after_s: float = 0.0) -> PaiTrainError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import Retrying, retry_if_exception, wait_exponential
 
-from pai_train.tables.maxcompute.errors import EmptyAnswer, explained, is_transient
+from pai_train.tables.maxcompute.errors import FOREIGN, EmptyAnswer, explained, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,8 +99,5 @@ class Repeat:
             return repeat(once)
         except EmptyAnswer:
             raise
-        except Exception as error:
-            ours = explained(error, where)
-            if ours is error:
-                raise
-            raise ours from error
+        except FOREIGN as error:
+            raise explained(error, where) from error

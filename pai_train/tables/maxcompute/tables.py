@@ -119,7 +119,8 @@ class MaxComputeTables:
             yield "create", create
             yield "write", write
             yield "read", read
-            yield "drop", drop
+            if made:
+                yield "drop", drop
         finally:
             if made:
                 with suppress(PaiTrainError):

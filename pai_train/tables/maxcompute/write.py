@@ -242,8 +242,10 @@ class _Block:
         if not self._rows:
             self._file.write(self._write.nothing())
         size = self._file.tell()
-        url = self._write.send(self._slice_id, self._file)
-        self._file.close()
+        try:
+            url = self._write.send(self._slice_id, self._file)
+        finally:
+            self._file.close()
         return Part(self._slice_id, self._attempt, url, self._rows, size)
 
     def abort(self) -> None:
