@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -80,4 +82,5 @@ _DOINGS: dict[str, Callable[..., Any]] = {
     "service": _service,
     "clock": _clock,
     "requests": _requests,
+    "kill": lambda service: os.kill(os.getpid(), signal.SIGKILL),
 }

@@ -20,10 +20,10 @@ from __future__ import annotations
 import json
 import sys
 import uuid
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -204,6 +204,11 @@ class MaxComputeDoor:
     def requests(self, *, forget: bool = False) -> dict[str, int]:
         """Returns how many requests have come by operation, refused ones too; may begin to count anew."""
         return dict(self._do("requests", forget=forget))
+
+    def kill(self) -> None:
+        """Kills the server in the middle of whatever it does; only for one that `serving_maxcompute` gave."""
+        with suppress(OSError, HTTPException):
+            self._do("kill")
 
     @contextmanager
     def _changed(self, where: str, name: str, value: Any, usual: Any) -> Iterator[None]:

@@ -240,8 +240,8 @@ def test_a_write_session_is_committed_once(maxcompute_server: MaxComputeServed) 
     session = api.create_write_session(TableBatchWriteRequest())
     message = write(api, session, 0, {"a": [1], "b": ["x"]})
     request = SessionRequest(session.session_id)
-    for wrong in (["nonsense"], [message, message]):
-        with pytest.raises(ODPSError, match="CommitMessages"):
+    for wrong, said in ((["nonsense"], "nonsense"), ([message] * 5000, "block 0 is there twice")):
+        with pytest.raises(ODPSError, match=said):
             api.commit_write_session(request, wrong)
     api.commit_write_session(request, [message])
     with pytest.raises(ODPSError, match="session is committed") as caught:
