@@ -38,8 +38,8 @@ class Snapshot:
 
     @property
     def content(self) -> str:
-        """The id without what gives the rows their order."""
-        return self.id.partition("@")[0]
+        """The id without what gives the rows their order; of several tables, each's, joined by `,`."""
+        return ",".join(one.partition("@")[0] for one in self.id.split(","))
 
 
 @dataclass(frozen=True)

@@ -234,7 +234,7 @@ def test_ranges_of_rows_count_over_what_is_named(iris):
     assert (ids(within), within.snapshot.rows) == (list(range(15, 35)), 20)
     with pytest.raises(TableError, match=r"within 0 to 30"):
         iris.source(ref("odps://lab/tables/iris?start=10&end=40"), rows=range(5, 31))
-    with pytest.raises(TableError, match=r"rows that the table does not have(.|\n)*within 0 to 100"):
+    with pytest.raises(TableError, match=r"goes beyond the table's rows(.|\n)*within 0 to 100"):
         iris.source(ref("odps://lab/tables/iris?start=10&end=101"))
 
 

@@ -271,10 +271,10 @@ def _meant(ref: TableRef, rows: range | None, total: int) -> range:
     last = total if last is None else last
     if first > last or last > total:
         raise TableError(
-            "the address names rows that the table does not have",
+            "the range of the address goes beyond the table's rows",
             where=str(replace(ref, rows=None)),
             got=f"rows {first} to {last}",
-            wanted=f"within 0 to {total}",
+            wanted=f"within 0 to {total}: there are {total} rows",
         )
     if rows is None:
         return range(first, last)

@@ -78,8 +78,21 @@ class MaxComputeTables:
             return Diff(created=True, lines=self.compare(ref, ddl).lines)
         return self.compare(ref, ddl)
 
-    def source(self, ref: TableRef, snapshot: str | None = None, rows: range | None = None) -> Source:
+    def source(
+        self, ref: TableRef, snapshot: str | None = None, rows: range | None = None, where: str | None = None
+    ) -> Source:
+        if where is not None:
+            raise TableError(
+                "a filter is not served on MaxCompute",
+                where=str(ref),
+                got=where,
+                todo="make a table of the rows: CREATE TABLE … AS SELECT … WHERE …",
+            )
         return MaxComputeSource(self._connection, ref, self._load(ref), snapshot, rows)
+
+    def count(self, ref: TableRef, snapshot: str | None = None) -> int:
+        """Returns how many rows `ref` names; reads no rows."""
+        return self.source(ref, snapshot).snapshot.rows or 0
 
     def write(self, ref: TableRef, mode: WriteMode, token: str) -> WriteSession:
         return MaxComputeWrite(self._connection, self._store, self.root, ref, self._load(ref), mode, token)
