@@ -232,10 +232,16 @@ def test_ranges_of_rows_count_over_what_is_named(iris):
     assert ids(iris.source(ref("odps://lab/tables/iris?start=90"))) == list(range(90, 100))
     within = iris.source(ref("odps://lab/tables/iris?start=10&end=40"), rows=range(5, 25))
     assert (ids(within), within.snapshot.rows) == (list(range(15, 35)), 20)
+    assert iris.count(ref("odps://lab/tables/iris?start=10&end=40")) == 30
     with pytest.raises(TableError, match=r"within 0 to 30"):
         iris.source(ref("odps://lab/tables/iris?start=10&end=40"), rows=range(5, 31))
     with pytest.raises(TableError, match=r"goes beyond the table's rows(.|\n)*within 0 to 100"):
         iris.source(ref("odps://lab/tables/iris?start=10&end=101"))
+
+
+def test_a_filter_is_refused_with_what_to_do(iris):
+    with pytest.raises(TableError, match=r"a filter is not served(.|\n)*CREATE TABLE"):
+        iris.source(ref("iris"), where="id > 5")
 
 
 # Answers that are empty, cut, damaged, late

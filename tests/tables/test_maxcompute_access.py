@@ -213,10 +213,14 @@ def test_a_service_that_is_away(maxcompute_server, monkeypatch, tmp_path):
         tables.source(ref("iris"))
 
 
-def test_what_answers_is_something_else(maxcompute_server, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(200, r"not MaxCompute\n.*Log in, please(.|\n)*tables.endpoint"), (404, r"not an address(.|\n)*tables.endpoint")],
+)
+def test_what_answers_is_something_else(status, words, maxcompute_server, monkeypatch, tmp_path):
     class Page(BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200)
+            self.send_response(status)
             self.end_headers()
             self.wfile.write(b"<html><body>Log in, please.</body></html>")
 
@@ -227,7 +231,7 @@ def test_what_answers_is_something_else(maxcompute_server, monkeypatch, tmp_path
     with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
         threading.Thread(target=server.serve_forever).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        with pytest.raises(TableError, match=r"not MaxCompute\n.*Log in, please(.|\n)*tables.endpoint"):
+        with pytest.raises(TableError, match=words):
             open_tables(str(tmp_path), "lab", IMPATIENT, endpoint=url).describe(ref("iris"))
         server.shutdown()
 

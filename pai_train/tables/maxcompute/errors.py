@@ -202,6 +202,9 @@ def words(error: BaseException) -> str:
 def _of_service(error: odps_errors.BaseODPSError) -> Kind:
     if isinstance(error, odps_errors.ConnectTimeout):
         return Kind.UNREACHABLE
+    if isinstance(error, odps_errors.NoSuchObject) and error.code is None:
+        # A page of something else, which no MaxCompute has written.
+        return Kind.ADDRESS
     said = (str(error.args[0]) if error.args else "", str(error.code or ""), type(error).__name__)
     status = error.status_code or 0
     if status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED:

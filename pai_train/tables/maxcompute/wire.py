@@ -101,7 +101,7 @@ def to_wire(batch: pa.RecordBatch, ours: pa.Schema, wire: pa.Schema, where: str)
                 f"column {field.name!r} does not fit what MaxCompute keeps",
                 where=where,
                 got=f"{values.type}: {fault}",
-                wanted=f"{field.type}, in which times are of the years 1678 to 2262",
+                wanted=f"{field.type}, in which times are of the years 1678 to 2261",
             ) from fault
     return pa.RecordBatch.from_arrays(columns, schema=wire)
 

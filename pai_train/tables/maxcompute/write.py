@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import tempfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
@@ -71,7 +72,9 @@ class MaxComputeWrite:
         check_token(token)
         if ref.rows is not None:
             raise TableError(
-                "a write goes to a whole table or partition", where=str(ref), todo="leave the range of rows out"
+                "a write replaces or adds whole rows, and its address names a range of them",
+                where=str(ref),
+                todo=f"write to {replace(ref, rows=None)}",
             )
         self._connection = connection
         self._ref = ref
