@@ -8,8 +8,9 @@ import signal
 import pytest
 
 from pai_train.__main__ import main
+from pai_train.errors import Refused
 from tests.suites.jobs import Jobs
-from tests.suites.modes import checked, section, staged
+from tests.suites.modes import checked, put, section, staged
 
 SMALL = ["train.epochs=4", "train.batch_size=16", "train.steps_per_call=2", "train.checkpoint.every_steps=4"]
 TABLES = ["tables=maxcompute"]
@@ -94,6 +95,32 @@ def test_an_order_of_the_session_is_gone_on_with_until_it_ends(env, desk, maxcom
     assert "the session that gave the rows their order has ended" in finished.text
     assert "train.resume=never" in finished.text
     assert f"snapshot={snapshot.partition('@')[0]}" in finished.text
+
+
+def test_files_into_partitions_appended_once(env, here, maxcompute_server, maxcompute_door):
+    project = env["ODPS_PROJECT_NAME"]
+    ddl = "stage.ddl=create table s(a BIGINT, b STRING) partitioned by (dt STRING) lifecycle 3"
+
+    def fill(name, day, *words):
+        return staged(*TABLES, f"stage.from={name}", f"stage.to=odps://{project}/tables/s/dt={day}", ddl, *words)
+
+    def held(day):
+        with maxcompute_server.odps(project=project).get_table("s").open_reader(partition=f"dt='{day}'") as reader:
+            return sorted((record["a"], record["b"]) for record in reader)
+
+    put(here, {"one.csv": "1,a\n2,b\n", "two.csv": '3,"b,""c"\n'})
+    with maxcompute_door.own_orders():
+        assert fill("one.csv", "d1").files == 1
+        assert fill("one.csv", "d1").skipped == 1
+        with pytest.raises(Refused, match="the table holds other rows"):
+            fill("two.csv", "d1")
+        assert fill("two.csv", "d1", "stage.write=append").files == 1
+        assert fill("two.csv", "d1", "stage.write=append").skipped == 1
+        assert held("d1") == [(1, "a"), (2, "b"), (3, 'b,"c')]
+        assert fill("two.csv", "d2").files == 1
+        assert fill("two.csv", "d1", "stage.write=overwrite").files == 1
+    assert held("d1") == held("d2") == [(3, 'b,"c')]
+    assert maxcompute_server.odps(project=project).get_table("s").lifecycle == 3
 
 
 def test_a_check_tries_the_service(env, here, capsys, maxcompute_door):
