@@ -28,6 +28,8 @@ DESCRIBED_ROWS = 10_000
 MAX_VOCABULARY = 1_000
 MAX_CLASSES = 10_000
 LONG_PASS_ROWS = 1_000_000
+WHOLE = "whole"
+"""The order of an input that is not trained on."""
 
 
 def open_input(item: JobInput, state: TrainState | None) -> Source:
@@ -37,9 +39,13 @@ def open_input(item: JobInput, state: TrainState | None) -> Source:
         DataError: The data are not what they were, or not the snapshot that the recipe asks for.
     """
     position = state.positions.get(item.name) if state else None
-    source = item.open(position.snapshot.id if position else None)
+    wanted = None
+    if position is not None:
+        # Of rows that are only read whole the order does not matter.
+        wanted = position.snapshot.content if position.order == WHOLE else position.snapshot.id
+    source = item.open(wanted)
     snapshot = source.snapshot
-    if position is not None and snapshot.id != position.snapshot.id:
+    if wanted is not None and position is not None and not snapshot.answers(wanted):
         raise DataError(
             "the data changed since the run began",
             where=item.address,
@@ -47,7 +53,7 @@ def open_input(item: JobInput, state: TrainState | None) -> Source:
             wanted=f"{position.snapshot.rows} rows, {position.snapshot.bytes} bytes, as in its checkpoint",
             todo="train.resume=never starts anew on the data as they are",
         )
-    if item.snapshot is not None and snapshot.id != item.snapshot:
+    if item.snapshot is not None and not snapshot.answers(item.snapshot):
         raise DataError(
             "the input is no longer the snapshot asked for",
             where=item.address,

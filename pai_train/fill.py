@@ -108,7 +108,7 @@ class Fill:
             self.tables.ensure(self.ref, self.ddl)
         session = self.tables.write(self.ref, self.mode, self._token())
         try:
-            part, names, digest = session.part(0, 0), self._names(), RowsDigest()
+            part, names, digest = session.part(0, 0), self._names(), self._digest()
             try:
                 for chunk, batches in _read(self.source, names, self.parallel):
                     stop()
@@ -129,13 +129,18 @@ class Fill:
             self._verify(digest, snapshot.id, stop)
         return written.rows
 
+    def _digest(self) -> RowsDigest:
+        return RowsDigest() if self.tables.keeps_order else BagDigest()
+
+    def _content(self, source: Source, stop: Callable[[], None]) -> str:
+        return content(source, self._names(), self.parallel, stop, self._digest())
+
     def _same(self, held: Source, stop: Callable[[], None]) -> bool:
-        columns = self._names()
-        return content(held, columns, self.parallel, stop) == content(self.source, columns, self.parallel, stop)
+        return self._content(held, stop) == self._content(self.source, stop)
 
     def _verify(self, sent: RowsDigest, snapshot: str, stop: Callable[[], None]) -> None:
         there = self.tables.source(self.ref, snapshot)
-        if content(there, self._names(), self.parallel, stop) != sent.hexdigest():
+        if self._content(there, stop) != sent.hexdigest():
             raise TableError(
                 "the table does not hold what was sent",
                 where=self.address,
@@ -192,6 +197,26 @@ class RowsDigest:
         return self._hash.hexdigest()
 
 
+class BagDigest(RowsDigest):
+    """A hash of rows in any order, for stores that do not keep it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sums = [0, 0]
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        import pandas as pd
+
+        self.rows += batch.num_rows
+        hashes = pd.util.hash_pandas_object(batch.to_pandas(types_mapper=pd.ArrowDtype), index=False).to_numpy()
+        # Two sums that hardly ever agree by chance; they wrap around.
+        for at, values in enumerate((hashes, pd.util.hash_array(hashes, hash_key="0123456789abcdef"))):
+            self._sums[at] = (self._sums[at] + int(values.sum(dtype="uint64"))) % 2**64
+
+    def hexdigest(self) -> str:
+        return hashlib.sha256(json.dumps([self.rows, *self._sums]).encode()).hexdigest()
+
+
 class _Sink:
     """A file that only hashes."""
 
@@ -208,9 +233,15 @@ class _Sink:
         """Has nothing to do."""
 
 
-def content(source: Source, columns: Sequence[str], parallel: int, stop: Callable[[], None]) -> str:
-    """Returns a hash of all rows of a source, in order."""
-    digest = RowsDigest()
+def content(
+    source: Source,
+    columns: Sequence[str],
+    parallel: int,
+    stop: Callable[[], None],
+    digest: RowsDigest | None = None,
+) -> str:
+    """Returns a hash of all rows of a source, in order unless another digest is given."""
+    digest = digest or RowsDigest()
     for _, batches in _read(source, columns, parallel):
         stop()
         for batch in batches:

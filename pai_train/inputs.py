@@ -34,7 +34,7 @@ class Rooms:
         root: storage.root.
         tables: The table store.
         project: Project of a bare table name.
-        tables_local: Whether the table store lies on this machine.
+        tables_local: Whether the tables lie on this machine.
         samples: Folders to look for samples in, in order.
         stores: How stores are reached.
     """

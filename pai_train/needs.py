@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from pai_train.preflight import Place
 from pai_train.spec.address import parse_tables
 from pai_train.staging import folder_of
 from pai_train.storage import resolve
-from pai_train.tables.contracts import Probing
+from pai_train.tables.contracts import Probing, ServiceTables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -63,7 +64,7 @@ class Needs:
         if config.checkpointDir:
             self._use("checkpointDir", root, config.checkpointDir, creates=True)
         self._use("tables.root", config.tables.root, ".", creates=config.tables.catalog is None)
-        looks = [self._catalog, self._look, self._machine] if config.inputs else [self._catalog, self._machine]
+        looks = [self._catalog, self._service, *([self._look] if config.inputs else []), self._machine]
         title = f"{name or 'no recipe'} on {root}"
         return Plan(title, self._stores, list(self._places.values()), looks, tuple(self._known))
 
@@ -98,6 +99,29 @@ class Needs:
             return
         if told is not None:
             yield Finding("tables.catalog", "catalog", "ok", told)
+
+    def _service(self) -> Iterator[Finding]:
+        """Tries what a run needs of a service that keeps the tables."""
+        if self._config.tables.name == "iceberg":
+            return
+        try:
+            tables = self._rooms().tables
+        except PaiTrainError as error:
+            yield failed("tables", "open", error.fault)
+            return
+        if not isinstance(tables, ServiceTables):
+            return
+        with closing(tables.checks()) as checks:
+            place, broken = f"tables  odps://{self._config.tables.project}", False
+            for name, work in checks:
+                if broken and name != "drop":
+                    yield Finding(place, name, "skip", "not tried, because another check failed")
+                    continue
+                try:
+                    yield Finding(place, name, "ok", work())
+                except PaiTrainError as error:
+                    broken = True
+                    yield failed(place, name, error.fault)
 
     def _look(self) -> Iterator[Finding]:
         """Looks at inputs and outputs as the run does before it begins."""

@@ -17,6 +17,7 @@ from pai_train.spec.ddl import parse_ddl
 from pai_train.spec.table import Column, Ddl
 from pai_train.spec.types import MaxComputeType, Primitive
 from pai_train.storage import basename, display, join, resolve
+from pai_train.tables.contracts import ServiceTables
 from pai_train.tables.partitions import one_partition
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class _Output:
             return False
         if ddl.name != ref.name:
             logger.warning("%s: %s gets the columns that the statement gives %s", self.key, ref, ddl.name)
-        if ddl.clustered is not None or ddl.primary_key:
+        if (ddl.clustered is not None or ddl.primary_key) and not isinstance(self.rooms.tables, ServiceTables):
             logger.warning("%s: CLUSTERED BY and PRIMARY KEY have no effect on %s", self.key, ref)
         return True
 

@@ -143,7 +143,7 @@ def _expire(composed: Composed, signals: StopSignals) -> Report:
         try:
             tables = _tables(config, stores)
         except PaiTrainError as error:
-            raise Refused([replace(error.fault, where=_tables_key(config))]) from None
+            raise Refused([_tables_fault(config, error.fault)]) from None
         if not isinstance(tables, Expiring):
             raise Refused([Fault("these tables do not expire", where="mode", got="expire")])
     policy = Policy(asked.older_than_days * 86400, asked.keep_last, asked.grace_hours * 3600)
@@ -188,7 +188,7 @@ def _look(
     try:
         rooms = _rooms(config, composed, stores)
     except PaiTrainError as error:
-        raise Refused([*faults, replace(error.fault, where=_tables_key(config))]) from None
+        raise Refused([*faults, _tables_fault(config, error.fault)]) from None
     found_inputs: dict[str, JobInput] = {}
     for name, asked in config.inputs.items():
         item, found = inputs.look(name, asked, rooms)
@@ -234,20 +234,35 @@ def _rooms(config: JobConfig, composed: Composed, stores: Stores) -> Rooms:
         root=config.storage.root,
         tables=_tables(config, stores),
         project=config.tables.project,
-        tables_local=stores.open(resolve(config.tables.root, ".")).is_local,
+        tables_local=config.tables.name == "iceberg" and stores.open(resolve(config.tables.root, ".")).is_local,
         samples=_samples(composed),
         stores=stores,
     )
 
 
 def _tables(config: JobConfig, stores: Stores) -> Tables:
+    tables = config.tables
+    if tables.name == "maxcompute":
+        from pai_train.tables.maxcompute import open_tables
+
+        return open_tables(
+            tables.root,
+            tables.project,
+            stores,
+            endpoint=tables.endpoint,
+            tunnel_endpoint=tables.tunnel_endpoint,
+            role_arn=tables.role_arn,
+        )
     from pai_train.tables.iceberg import IcebergTables
 
     return IcebergTables(config.tables.root, config.tables.project, stores, config.tables.catalog)
 
 
-def _tables_key(config: JobConfig) -> str:
-    return "tables.root" if config.tables.catalog is None else "tables.catalog"
+def _tables_fault(config: JobConfig, fault: Fault) -> Fault:
+    """Puts a fault of opening the tables at the key that it is about."""
+    if (fault.where or "").startswith("tables."):
+        return fault
+    return replace(fault, where="tables.root" if config.tables.catalog is None else "tables.catalog")
 
 
 def _samples(composed: Composed) -> list[Path]:

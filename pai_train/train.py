@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Interrupted
-from pai_train.examine import describe_features, learn_label, open_input, split_of
+from pai_train.examine import WHOLE, describe_features, learn_label, open_input, split_of
 from pai_train.experiment import folder as run_folder
 from pai_train.experiment.environment import packages
 from pai_train.experiment.logs import logs
@@ -162,7 +162,7 @@ class _Training:
         )
         if state is None:
             others = {name: one.snapshot for name, one in sources.items() if name != "train"}
-            positions = {name: Position(snapshot, "whole", 0, 0, 0, ()) for name, snapshot in others.items()}
+            positions = {name: Position(snapshot, WHOLE, 0, 0, 0, ()) for name, snapshot in others.items()}
             state = TrainState(0, 0, positions, run.run_id, job.config_hash, versions=_versions())
         else:
             read_variables(learner.variables, restored)

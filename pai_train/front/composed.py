@@ -52,6 +52,7 @@ _NOT_HASHED = (
     "engine.parallel",
     "engine.ahead",
     *(f"storage.{field.name}" for field in dataclasses.fields(StorageConfig) if field.name != "root"),
+    *(f"tables.{name}" for name in ("endpoint", "tunnel_endpoint", "role_arn")),
 )
 
 

@@ -183,8 +183,14 @@ class StorageConfig:
 class TablesConfig:
     """Where rows live."""
 
-    name: Annotated[Literal["iceberg"], Doc("The table store.")]
-    root: Annotated[str, Doc("Folder or URL of the tables, relative to the working folder.")]
+    name: Annotated[Literal["iceberg", "maxcompute"], Doc("The table store.")]
+    root: Annotated[
+        str,
+        Doc(
+            "Folder or URL of the tables, relative to the working folder; with maxcompute, of the records of unfinished"
+            " writes."
+        ),
+    ]
     project: Annotated[str, Doc("The project of a bare table name.")] = "pai_train"
     catalog: Annotated[
         str | None,
@@ -192,6 +198,15 @@ class TablesConfig:
             "Iceberg: what lists the tables. null for the store itself, postgresql://user@host:5432/database,"
             " sqlite:///file, or https://host of a REST catalog; never with a password."
         ),
+    ] = None
+    endpoint: Annotated[str | None, Doc("MaxCompute: its address; null for ODPS_ENDPOINT.")] = None
+    tunnel_endpoint: Annotated[
+        str | None,
+        Doc("MaxCompute: the address of its tunnel; null for ODPS_TUNNEL_ENDPOINT, or what the service tells."),
+    ] = None
+    role_arn: Annotated[
+        str | None,
+        Doc("MaxCompute: RAM role to take on, acs:ram::<uid>:role/<name>, with the environment's credentials."),
     ] = None
 
 

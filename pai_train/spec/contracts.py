@@ -16,7 +16,8 @@ class Snapshot:
     """The identity of what is read, kept in positions and run records.
 
     Attributes:
-        id: Changes when the data change: an Iceberg snapshot id, or a hash over object sizes and etags.
+        id: Changes when the data change: an Iceberg snapshot id, or a hash over object sizes and etags. Where sessions
+            of a service give the rows their order, those stand behind an `@`.
         rows: Row count, where it is known without reading data.
         bytes: Stored size, where it is known.
         order_stable: Whether two readings of this snapshot give the rows in one order.
@@ -30,6 +31,15 @@ class Snapshot:
     def to_json(self) -> dict[str, Any]:
         """Returns a dict of JSON types; `Snapshot(**json)` is its inverse."""
         return asdict(self)
+
+    def answers(self, wanted: str) -> bool:
+        """Tells whether this is the snapshot of an id, which may leave the order of the rows open."""
+        return wanted in (self.id, self.content)
+
+    @property
+    def content(self) -> str:
+        """The id without what gives the rows their order; of several tables, each's, joined by `,`."""
+        return ",".join(one.partition("@")[0] for one in self.id.split(","))
 
 
 @dataclass(frozen=True)

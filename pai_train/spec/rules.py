@@ -56,6 +56,7 @@ def faults(config: JobConfig) -> list[Fault]:
     found += [Fault("is empty", where=key, wanted="a folder or a URL") for key, text in places.items() if not text]
     found += _storage(config)
     found += _catalog(config)
+    found += _service(config)
     if "train" not in config.inputs:
         todo = did_you_mean("train", config.inputs)
         found.append(Fault("there is no input to train on", where="inputs.train", wanted="rows to train on", todo=todo))
@@ -114,6 +115,23 @@ def _catalog(config: JobConfig) -> Iterator[Fault]:
         yield Fault(f"tables {tables.name!r} has no catalog", where="tables.catalog", todo=todo)
     elif (fault := catalog_fault(tables.catalog)) is not None:
         yield fault
+
+
+def _service(config: JobConfig) -> Iterator[Fault]:
+    """Checks that what is said about a service is about the one that is named."""
+    tables = config.tables
+    for key in ("endpoint", "tunnel_endpoint", "role_arn"):
+        if getattr(tables, key) is not None and tables.name != "maxcompute":
+            what, todo = f"tables {tables.name!r} has no {key}", "leave it out, or choose tables=maxcompute"
+            yield Fault(what, where=f"tables.{key}", todo=todo)
+    for key in ("endpoint", "tunnel_endpoint"):
+        text = getattr(tables, key)
+        if text is not None and not _is_endpoint(text, path=True):
+            wanted = "https://host/api, http://host:port/api or host, with no user and no query"
+            yield Fault("not an endpoint", where=f"tables.{key}", got=text, wanted=wanted)
+    if tables.role_arn is not None and ROLE.fullmatch(tables.role_arn) is None:
+        wanted = "acs:ram::<uid>:role/<name>"
+        yield Fault("not a RAM role", where="tables.role_arn", got=tables.role_arn, wanted=wanted)
 
 
 def _is_endpoint(text: str, *, path: bool) -> bool:

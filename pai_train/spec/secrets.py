@@ -25,7 +25,8 @@ _BY_COLUMN = ("columns", "record_defaults")
 _MAY_HOLD_ONE = ("model", "params")
 # Keys whose values become names of folders and objects, or are sent to a service as they are.
 _PLACES = (
-    ("storage", "root"), ("storage", "endpoint"), ("storage", "cache"), ("tables", "root"), ("checkpointDir",),
+    ("storage", "root"), ("storage", "endpoint"), ("storage", "cache"), ("tables", "root"), ("tables", "endpoint"),
+    ("tables", "tunnel_endpoint"), ("checkpointDir",),
     ("inputs", "*", "oss"), ("inputs", "*", "table"), ("outputs", "*", "oss"), ("outputs", "*", "table"),
     ("stage", "from"), ("stage", "to"), ("tables", "catalog"),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 from pai_train.errors import TableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from pai_train.spec.address import TableRef
     from pai_train.spec.contracts import Snapshot, Source, WriteSession
@@ -94,7 +94,13 @@ class WhereError(TableError):
 
 
 class Tables(Protocol):
-    """A store of tables."""
+    """A store of tables.
+
+    Attributes:
+        keeps_order: Whether the rows of a slice are read in the order in which they were written.
+    """
+
+    keeps_order: bool
 
     def describe(self, ref: TableRef) -> TableInfo | None:
         """Returns what the table is, or None when there is none. Reads metadata only."""
@@ -146,5 +152,17 @@ class Tables(Protocol):
 
         Raises:
             TableError: No such table, or mode is 'fail' and the table holds rows.
+        """
+        ...
+
+
+@runtime_checkable
+class ServiceTables(Protocol):
+    """Tables kept by a service, which a check tries."""
+
+    def checks(self) -> Generator[tuple[str, Callable[[], str]]]:
+        """Yields what a run needs of the service, each with what tries it and returns what came out, or raises.
+
+        Closed early, it still puts everything back.
         """
         ...

@@ -12,6 +12,7 @@ from pai_train.storage import Stores, display, resolve
 from pai_train.tables.catalogs import Probing, open_catalog
 from pai_train.tables.columns import declared_columns, iceberg_schema, partition_spec, table_properties
 from pai_train.tables.contracts import Diff, TableInfo, WriteMode
+from pai_train.tables.diff import differences
 from pai_train.tables.expire import Expiry, Policy
 from pai_train.tables.pins import Pin, remove_pin, write_pin
 from pai_train.tables.source import IcebergSource
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
     from pai_train.spec.contracts import Source, WriteSession
-    from pai_train.spec.ddl import Column, Ddl
+    from pai_train.spec.ddl import Ddl
 
 
 class IcebergTables:
@@ -37,6 +38,8 @@ class IcebergTables:
         TableError: The store is the catalog and has no exclusive create, or the catalog does not answer.
         StorageError: The root cannot be read as a place.
     """
+
+    keeps_order = True
 
     def __init__(self, root: str, project: str, stores: Stores | None = None, catalog: str | None = None) -> None:
         url = resolve(".", root)
@@ -66,7 +69,7 @@ class IcebergTables:
 
     def compare(self, ref: TableRef, ddl: Ddl) -> Diff:
         info = self.describe(ref)
-        return Diff(created=False, lines=() if info is None else _differences(info, ddl))
+        return Diff(created=False, lines=() if info is None else differences(info, ddl))
 
     def ensure(self, ref: TableRef, ddl: Ddl) -> Diff:
         if self._find(ref) is None and self._create(ref, ddl):
@@ -130,26 +133,3 @@ class IcebergTables:
                 or f"there are no tables in project {ref.project!r} of {display(self.root)}",
             )
         return table
-
-
-def _differences(info: TableInfo, ddl: Ddl) -> tuple[str, ...]:
-    """Returns `- what is there` and `+ what the statement says`, for each column that differs."""
-    return (
-        *_diff("", [_line(column) for column in info.columns], [_line(column) for column in ddl.columns]),
-        *_diff("PARTITION ", [_line(c) for c in info.partitions], [_line(c) for c in ddl.partitions]),
-    )
-
-
-def _diff(kind: str, held: list[str], said: list[str]) -> list[str]:
-    lines = []
-    for index in range(max(len(held), len(said))):
-        old = held[index] if index < len(held) else None
-        new = said[index] if index < len(said) else None
-        if old != new:
-            lines += [] if old is None else [f"- {kind}{old}"]
-            lines += [] if new is None else [f"+ {kind}{new}"]
-    return lines
-
-
-def _line(column: Column) -> str:
-    return f"{column.name} {column.type}" + ("" if column.nullable else " NOT NULL")

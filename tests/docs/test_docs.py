@@ -125,6 +125,9 @@ def stores(request):
                 served = request.getfixturevalue(f"{option}_server")
                 env |= {**served.env, endpoint: served.endpoint}
                 names[f"{served.scheme}://my-bucket"] = f"{served.scheme}://{served.bucket}"
+        if "tables=maxcompute" in page:
+            env |= request.getfixturevalue("maxcompute_server").env
+            names["my_project"] = request.getfixturevalue("maxcompute_door").project()
         return env, names
 
     return start

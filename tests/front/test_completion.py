@@ -48,7 +48,7 @@ OFFERED = {
     "recipe-key": ("+re", ["+recipe="]),
     "options": ("storage=", [f"storage={name}" for name in ("azure", "gcs", "local", "memory", "oss", "s3")]),
     "engine": ("engine=q", ["engine=queue_runner"]),
-    "tables": ("tables=", ["tables=iceberg"]),
+    "tables": ("tables=", ["tables=iceberg", "tables=maxcompute"]),
     "group-and-section": ("stor", ["storage.", "storage="]),
     "key": ("train.ep", ["train.epochs="]),
     "key-that-no-file-lists": ("storage.cache.", ["storage.cache.dir=", "storage.cache.max_gb="]),

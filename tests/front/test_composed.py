@@ -32,6 +32,7 @@ OPTIONS = [
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PAI_TRAIN_RECIPES", raising=False)
+    monkeypatch.setenv("ODPS_PROJECT_NAME", "lab")
 
 
 @pytest.mark.parametrize("recipe", SHIPPED)
