@@ -1,0 +1,40 @@
+"""Python objects that functions of a graph know by a number, for as long as a dataset or a graph needs them."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Any, Generic, TypeVar
+
+import tensorflow as tf
+
+T = TypeVar("T")
+
+_numbers = itertools.count()
+
+
+class Lease(Generic[T]):
+    """Holds an object in a registry until the last holder of the lease is gone.
+
+    Args:
+        registry: Where the functions look.
+        held: What is held.
+
+    Attributes:
+        handle: Its number.
+    """
+
+    def __init__(self, registry: dict[int, T], held: T) -> None:
+        self.held = held
+        self.handle = next(_numbers)
+        registry[self.handle] = held
+        weakref.finalize(self, registry.pop, self.handle, None)
+
+    def keep(self, *holders: Any) -> None:
+        """Ties itself to Python objects, and to the graph under construction if there is one."""
+        if not tf.executing_eagerly():
+            holders = (*holders, tf.compat.v1.get_default_graph())
+        for holder in holders:
+            leases = getattr(holder, "_paiio_leases", ())
+            if self not in leases:
+                holder._paiio_leases = (*leases, self)
