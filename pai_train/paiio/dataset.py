@@ -13,7 +13,7 @@ from pai_train.paiio import sequence
 from pai_train.paiio.chunks import ChunkReader, numbers, open_tensor, read_tensors, readers
 from pai_train.paiio.columns import check_choice
 from pai_train.paiio.defaults import read_defaults
-from pai_train.paiio.handles import Lease
+from pai_train.paiio.handles import Lease, dataset_class
 from pai_train.paiio.rows import UNIT_ROWS, check_slice
 from pai_train.paiio.settings import settings
 
@@ -25,11 +25,8 @@ if TYPE_CHECKING:
 _MAX_THREADS = 64
 _OPENING = 8
 
-# The class of tf.compat.v1 is a tf.data.Dataset too, and has make_one_shot_iterator, as scripts for PAI expect.
-_Dataset: Any = tf.compat.v1.data.Dataset
 
-
-class TableRecordDataset(_Dataset):  # type: ignore[misc]
+class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
     """Rows of tables, one tuple of scalars per row; `batch`, `repeat`, `take`, `skip` and `shard` cost nothing per row.
 
     A table is divided evenly into slices; of several tables each is. NULLs are what record_defaults says. What is
@@ -52,6 +49,10 @@ class TableRecordDataset(_Dataset):  # type: ignore[misc]
             and everything that the rows themselves are at fault for, is a tf.errors.InvalidArgumentError when they
             are read.
     """
+
+    def __new__(cls, *_: Any, **__: Any) -> TableRecordDataset:
+        made: TableRecordDataset = object.__new__(cls if tf.executing_eagerly() else _GraphDataset)
+        return made
 
     def __init__(
         self,
@@ -165,11 +166,10 @@ class TableRecordDataset(_Dataset):  # type: ignore[misc]
 
     @property
     def _variant_tensor(self) -> tf.Tensor:
-        return self._as_rows()._variant_tensor
+        return self._as_variant_tensor()
 
-    def _as_variant_tensor(self) -> tf.Tensor | None:
-        # In a graph the ops belong where the dataset is made; else most datasets are batched and never need them.
-        return None if tf.executing_eagerly() else self._variant_tensor
+    def _as_variant_tensor(self) -> tf.Tensor:
+        return self._as_rows()._variant_tensor
 
     def _inputs(self) -> list[Any]:
         return []
@@ -179,7 +179,8 @@ class TableRecordDataset(_Dataset):  # type: ignore[misc]
 
     def _begin(self) -> None:
         self._per_row: Any = None
-        super().__init__()
+        # In a graph the ops belong where the dataset is made; else most datasets are batched and never need them.
+        tf.data.Dataset.__init__(self, None if tf.executing_eagerly() else self._as_variant_tensor())
 
     def _with(self, rows: Rows | None = None, named: Any = None) -> TableRecordDataset:
         made: TableRecordDataset = object.__new__(type(self))
@@ -216,8 +217,13 @@ class TableRecordDataset(_Dataset):  # type: ignore[misc]
 
     def _units(self) -> Any:
         # A handle that is an element is no constant, which would be folded away with the call.
-        handle = _Dataset.from_tensors(tf.constant(self._lease.handle, tf.int64)).repeat()
-        return _Dataset.zip((handle, self._named)).map(open_tensor).unbatch()
+        base = dataset_class()
+        handle = base.from_tensors(tf.constant(self._lease.handle, tf.int64)).repeat()
+        return base.zip((handle, self._named)).map(open_tensor).unbatch()
+
+
+class _GraphDataset(TableRecordDataset, tf.compat.v1.data.Dataset):  # type: ignore[misc]
+    """What a graph gets: with make_one_shot_iterator, as scripts for PAI expect, also of what is derived from it."""
 
 
 def _unit_dataset(handle: int, rows: Rows) -> Any:
@@ -226,9 +232,9 @@ def _unit_dataset(handle: int, rows: Rows) -> Any:
         if isinstance(part, sequence.Loop):
             made = _unit_dataset(handle, part.parts).repeat(part.times)
         else:
-            made = _Dataset.from_tensor_slices(numbers(handle, part.units))
+            made = dataset_class().from_tensor_slices(numbers(handle, part.units))
         whole = made if whole is None else whole.concatenate(made)
-    return _Dataset.from_tensor_slices(numbers(handle, ())) if whole is None else whole
+    return dataset_class().from_tensor_slices(numbers(handle, ())) if whole is None else whole
 
 
 def _names(filenames: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Python objects that functions of a graph know by a number, for as long as a dataset or a graph needs them."""
+"""Python objects that functions of a graph know by a number, and for how long they do."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ import tensorflow as tf
 T = TypeVar("T")
 
 _numbers = itertools.count()
+
+
+def dataset_class() -> Any:
+    """Returns tf.data.Dataset; in a graph its older form, whose datasets have make_one_shot_iterator."""
+    return tf.data.Dataset if tf.executing_eagerly() else tf.compat.v1.data.Dataset
 
 
 class Lease(Generic[T]):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pai_train.errors import PaiTrainError, TableError
-from pai_train.paiio.handles import Lease
+from pai_train.paiio.handles import Lease, dataset_class
 from pai_train.paiio.out_of_range import OutOfRangeException
 from pai_train.paiio.settings import settings
 from pai_train.paiio.works import Claims, Works, sliced
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _queues: dict[int, Works] = {}
-_Dataset: Any = tf.compat.v1.data.Dataset
 
 
 class WorkQueue:
@@ -93,7 +92,7 @@ class WorkQueue:
             more, work = tf.numpy_function(_take_if_any, [handle], [tf.bool, tf.string])
             return tf.ensure_shape(more, []), tf.ensure_shape(work, [])
 
-        works = _Dataset.from_tensors(self._handle()).repeat().map(taken)
+        works = dataset_class().from_tensors(self._handle()).repeat().map(taken)
         works = works.apply(lambda pairs: pairs.take_while(lambda more, work: more)).map(lambda more, work: work)
         self._lease.keep(works)
         return works

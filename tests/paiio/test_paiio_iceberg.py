@@ -1,0 +1,15 @@
+"""The suites of paiio on Iceberg in local files."""
+
+from __future__ import annotations
+
+import pytest
+
+from pai_train.tables.iceberg import IcebergTables
+from tests.suites.paiio_dataset_suite import PaiioDatasetSuite
+from tests.suites.table_rows import PROJECT
+
+
+class TestDatasetOnIceberg(PaiioDatasetSuite):
+    @pytest.fixture
+    def tables(self, tmp_path):
+        return IcebergTables(str(tmp_path / "tables"), PROJECT)
