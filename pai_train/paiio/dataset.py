@@ -209,9 +209,8 @@ class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
         """Returns the dataset of units, each one vector per column."""
         defaults = self._lease.held.defaults
         units = self._units() if self._rows is None else _unit_dataset(self._lease.handle, self._rows)
-        chunks = units.map(
-            lambda unit: read_tensors(unit, defaults), num_parallel_calls=self._threads, deterministic=True
-        )
+        read = tf.autograph.experimental.do_not_convert(lambda unit: read_tensors(unit, defaults))
+        chunks = units.map(read, num_parallel_calls=self._threads, deterministic=True)
         self._lease.keep(chunks)
         return chunks
 

@@ -67,7 +67,7 @@ def _default(index: int, entry: Any) -> Default:
     if type(value) is float:
         return Default(np.dtype(np.float32), value)
     dtype = getattr(value, "dtype", None)
-    if dtype not in _NUMBERS:
+    if not isinstance(dtype, np.dtype) or dtype not in _NUMBERS:
         raise _refused(index, entry)
     return Default(np.dtype(dtype), value.item())
 
@@ -88,8 +88,7 @@ def _value(index: int, entry: Any) -> Any:
     if isinstance(entry, np.ndarray):
         if entry.size != 1:
             raise _refused(index, entry)
-        inner = entry.reshape(())[()]
-        return inner
+        return entry.reshape(())[()]
     return entry
 
 

@@ -29,7 +29,7 @@ def columns_of(values: Any, width: int, where: str) -> list[list[Any]]:
     elif isinstance(values, np.void):
         found = [[value] for value in values.item()]
     elif isinstance(values, tuple | list):
-        rows = values if _holds_rows(values) else [values]
+        rows = values if _holds_rows(values) or not values else [values]
         found = _of_rows(list(rows), width, where)
     elif isinstance(values, Iterable) and not isinstance(values, str | bytes | dict):
         found = _of_rows(list(values), width, where)

@@ -87,13 +87,8 @@ class WorkQueue:
 
     def input_dataset(self) -> Any:
         """Returns a dataset of the works; each is taken when the dataset comes to it."""
-
-        def taken(handle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            more, work = tf.numpy_function(_take_if_any, [handle], [tf.bool, tf.string])
-            return tf.ensure_shape(more, []), tf.ensure_shape(work, [])
-
-        works = dataset_class().from_tensors(self._handle()).repeat().map(taken)
-        works = works.apply(lambda pairs: pairs.take_while(lambda more, work: more)).map(lambda more, work: work)
+        taken = dataset_class().from_tensors(self._handle()).repeat().map(_taken)
+        works = taken.apply(lambda pairs: pairs.take_while(_more)).map(_work)
         self._lease.keep(works)
         return works
 
@@ -106,16 +101,31 @@ class WorkQueue:
         return queue
 
     def add_summary(self) -> None:
-        """Adds the number of works that are left to the summaries of the graph."""
+        """Adds the number of works that are left to the summaries of a graph; there are none without a graph."""
         if tf.executing_eagerly():
-            tf.summary.scalar(f"{self._name}/remaining", self._works.remaining, step=0)
-            return
+            raise TableError("summaries are added to a graph", todo="call add_summary where the graph is built")
         self._lease.keep()
         left = tf.ensure_shape(tf.numpy_function(_remaining, [self._handle()], tf.int64), [])
         tf.compat.v1.summary.scalar(f"{self._name}/remaining", left)
 
     def _handle(self) -> tf.Tensor:
         return tf.constant(self._lease.handle, tf.int64)
+
+
+@tf.autograph.experimental.do_not_convert
+def _taken(handle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    more, work = tf.numpy_function(_take_if_any, [handle], [tf.bool, tf.string])
+    return tf.ensure_shape(more, []), tf.ensure_shape(work, [])
+
+
+@tf.autograph.experimental.do_not_convert
+def _more(more: tf.Tensor, work: tf.Tensor) -> tf.Tensor:
+    return more
+
+
+@tf.autograph.experimental.do_not_convert
+def _work(more: tf.Tensor, work: tf.Tensor) -> tf.Tensor:
+    return work
 
 
 def _next(handle: np.int64) -> str | None:

@@ -61,7 +61,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     chunks=st.lists(st.integers(0, 9), max_size=6),
     inner=st.integers(1, 9),

@@ -6,10 +6,22 @@ import pytest
 
 from pai_train.tables.iceberg import IcebergTables
 from tests.suites.paiio_dataset_suite import PaiioDatasetSuite
+from tests.suites.paiio_table_suite import PaiioReaderSuite, PaiioWriterSuite
 from tests.suites.table_rows import PROJECT
 
 
+@pytest.fixture
+def tables(tmp_path):
+    return IcebergTables(str(tmp_path / "tables"), PROJECT)
+
+
 class TestDatasetOnIceberg(PaiioDatasetSuite):
-    @pytest.fixture
-    def tables(self, tmp_path):
-        return IcebergTables(str(tmp_path / "tables"), PROJECT)
+    pass
+
+
+class TestReaderOnIceberg(PaiioReaderSuite):
+    pass
+
+
+class TestWriterOnIceberg(PaiioWriterSuite):
+    pass

@@ -63,13 +63,13 @@ class PaiioDatasetSuite(Configured):
         assert [batch.tolist() for batch in dataset.as_numpy_iterator()] == [[0, 2, 4, 6], [8, 10, 12, 14], [16, 18]]
 
     def test_batching_calls_python_by_the_chunk(self, tables, monkeypatch):
-        make_numbers(tables, 4000)
+        make_numbers(tables, 1000)
         calls = []
         read = chunks.ChunkReader.read
         monkeypatch.setattr(chunks.ChunkReader, "read", lambda *args: calls.append(args[1:]) or read(*args))
         dataset = paiio.TableRecordDataset("numbers", [np.int64(0)], "id").repeat(2).batch(32)
-        assert ids(dataset.unbatch().map(lambda i: (i,))) == [*range(4000)] * 2
-        assert len(calls) <= 4
+        assert ids(dataset.unbatch().map(lambda i: (i,))) == [*range(1000)] * 2
+        assert len(calls) == 2
 
     def test_epochs_cross_batches(self, tables):
         make_numbers(tables, 5)
