@@ -113,7 +113,7 @@ def _array(column: pa.Array, default: Default) -> np.ndarray[Any, Any]:
         text = column if _is_text(column.type) else column.cast(pa.string())
         return _numpy(text.cast(pa.binary()), default.value)
     wanted = pa.from_numpy_dtype(default.dtype)
-    if pa.types.is_floating(wanted) and column.type != wanted:
+    if wanted == pa.float32() and column.type != wanted:
         return _float(_numpy(column, default.value), default.dtype)
     if column.type != wanted:
         try:

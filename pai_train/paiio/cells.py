@@ -104,7 +104,7 @@ class Cells:
     def _fits(self, kind: type) -> bool:
         if kind not in self._known:
             is_bool = issubclass(kind, bool | np.bool_)
-            self._known[kind] = issubclass(kind, self._takes) and is_bool <= pa.types.is_boolean(self._kind)
+            self._known[kind] = issubclass(kind, self._takes) and (not is_bool or pa.types.is_boolean(self._kind))
         return self._known[kind]
 
     def _cast(self, value: Any, row: int) -> Any:

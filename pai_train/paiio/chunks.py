@@ -98,7 +98,6 @@ def read_tensors(unit: tf.Tensor, defaults: Sequence[Default]) -> tuple[tf.Tenso
     return tuple(tf.ensure_shape(column, [None]) for column in columns)
 
 
-@tf.autograph.experimental.do_not_convert
 def open_tensor(handle: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
     """Adds the opening of an address to the graph: its units, shape [units, 5]."""
     return tf.ensure_shape(tf.numpy_function(_units, [handle, name], tf.int64), [None, _FIELDS])

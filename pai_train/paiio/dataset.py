@@ -13,7 +13,7 @@ from pai_train.paiio import sequence
 from pai_train.paiio.chunks import ChunkReader, numbers, open_tensor, read_tensors, readers
 from pai_train.paiio.columns import check_choice
 from pai_train.paiio.defaults import read_defaults
-from pai_train.paiio.handles import Lease, dataset_class
+from pai_train.paiio.handles import Lease, as_is, dataset_class
 from pai_train.paiio.rows import UNIT_ROWS, check_slice
 from pai_train.paiio.settings import settings
 
@@ -112,6 +112,8 @@ class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
         if size is not None and size < 1:
             raise ValueError(f"batch_size must be greater than 0, got {size}")
         batches = self._chunks().apply(lambda chunks: chunks.rebatch(batch_size, drop_remainder, name=name))
+        # A tf.distribute strategy takes a rebatch that comes last for its own, and undoes it for one replica.
+        batches = batches.skip(0)
         count = None
         if self._rows is not None and size is not None and drop is not None:
             rows = sequence.count(self._rows)
@@ -209,7 +211,7 @@ class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
         """Returns the dataset of units, each one vector per column."""
         defaults = self._lease.held.defaults
         units = self._units() if self._rows is None else _unit_dataset(self._lease.handle, self._rows)
-        read = tf.autograph.experimental.do_not_convert(lambda unit: read_tensors(unit, defaults))
+        read = as_is(lambda unit: read_tensors(unit, defaults))
         chunks = units.map(read, num_parallel_calls=self._threads, deterministic=True)
         self._lease.keep(chunks)
         return chunks
@@ -218,7 +220,7 @@ class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
         # A handle that is an element is no constant, which would be folded away with the call.
         base = dataset_class()
         handle = base.from_tensors(tf.constant(self._lease.handle, tf.int64)).repeat()
-        return base.zip((handle, self._named)).map(open_tensor).unbatch()
+        return base.zip((handle, self._named)).map(as_is(open_tensor)).unbatch()
 
 
 class _GraphDataset(TableRecordDataset, tf.compat.v1.data.Dataset):  # type: ignore[misc]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -16,6 +19,11 @@ _numbers = itertools.count()
 def dataset_class() -> Any:
     """Returns tf.data.Dataset; in a graph its older form, whose datasets have make_one_shot_iterator."""
     return tf.data.Dataset if tf.executing_eagerly() else tf.compat.v1.data.Dataset
+
+
+def as_is(function: Callable[..., Any]) -> Any:
+    """Keeps AutoGraph from rewriting a function that has no Python to rewrite."""
+    return tf.autograph.experimental.do_not_convert(function)
 
 
 class Lease(Generic[T]):

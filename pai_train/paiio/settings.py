@@ -121,6 +121,8 @@ def configure(
 ) -> None:
     """Says where tables are and how readers hand out values, for this process; what was opened before stays as it is.
 
+    Each call says all: what it leaves out is the environment's, or the default.
+
     Args:
         tables: The table store; None for the one of the environment: Iceberg under `PAI_TRAIN_TABLES_ROOT`, which is
             `data/tables` where it is not set, as in recipes.

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pai_train.errors import PaiTrainError, TableError
-from pai_train.paiio.handles import Lease, dataset_class
+from pai_train.paiio.handles import Lease, as_is, dataset_class
 from pai_train.paiio.out_of_range import OutOfRangeException
 from pai_train.paiio.settings import settings
 from pai_train.paiio.works import Claims, Works, sliced
@@ -87,8 +87,8 @@ class WorkQueue:
 
     def input_dataset(self) -> Any:
         """Returns a dataset of the works; each is taken when the dataset comes to it."""
-        taken = dataset_class().from_tensors(self._handle()).repeat().map(_taken)
-        works = taken.apply(lambda pairs: pairs.take_while(_more)).map(_work)
+        taken = dataset_class().from_tensors(self._handle()).repeat().map(as_is(_taken))
+        works = taken.apply(lambda pairs: pairs.take_while(as_is(_more))).map(as_is(_work))
         self._lease.keep(works)
         return works
 
@@ -112,18 +112,15 @@ class WorkQueue:
         return tf.constant(self._lease.handle, tf.int64)
 
 
-@tf.autograph.experimental.do_not_convert
 def _taken(handle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     more, work = tf.numpy_function(_take_if_any, [handle], [tf.bool, tf.string])
     return tf.ensure_shape(more, []), tf.ensure_shape(work, [])
 
 
-@tf.autograph.experimental.do_not_convert
 def _more(more: tf.Tensor, work: tf.Tensor) -> tf.Tensor:
     return more
 
 
-@tf.autograph.experimental.do_not_convert
 def _work(more: tf.Tensor, work: tf.Tensor) -> tf.Tensor:
     return work
 

@@ -56,7 +56,7 @@ class TableWriter:
         if self._ref.rows is not None:
             raise TableError("rows are written to a table, not to a range of it", got=str(self._ref))
         job = job or os.environ.get(JOB_VARIABLE) or None
-        self._slice_count = slice_count or int(os.environ.get(SLICES_VARIABLE) or 0) or None
+        self._slice_count = slice_count or _slices_of_job()
         _check_slice(str(self._ref), slice_id, job, self._slice_count)
         self._slice_id = slice_id
         self._done = True  # until all of it is there
@@ -221,6 +221,13 @@ def commit(table: str, job: str | None = None) -> Snapshot:
     if not parts:
         raise TableError(f"job {job!r} has finished no slice of the table", where=str(ref), todo="close its writers")
     return slices.publish(known.tables.write(ref, "overwrite", job), parts)
+
+
+def _slices_of_job() -> int | None:
+    text = os.environ.get(SLICES_VARIABLE) or None
+    if text is not None and not (text.isascii() and text.isdecimal() and int(text)):
+        raise TableError("not a number of slices", where=SLICES_VARIABLE, got=text, wanted="1 or more")
+    return None if text is None else int(text)
 
 
 def _check_slice(where: str, slice_id: int, job: str | None, slice_count: int | None) -> None:

@@ -265,6 +265,8 @@ class PaiioDatasetSuite(Configured):
             ("TINYINT", 7, np.int64(0), np.int64(7)),
             ("DOUBLE", 0.1, 0.0, np.float32(0.1)),
             ("FLOAT", 0.5, np.float64(0), np.float64(0.5)),
+            ("FLOAT", None, np.float64(1e300), np.float64(1e300)),
+            ("TINYINT", None, np.int64(2**40), np.int64(2**40)),
             ("VARCHAR(5)", "x", "", b"x"),
             ("BINARY", b"\xff\n", "", b"\xff\n"),
             ("DECIMAL(6,2)", "1.50", "", b"1.50"),
@@ -376,6 +378,12 @@ class PaiioDatasetSuite(Configured):
         model.compile(keras.optimizers.SGD(1e-6), "mse")
         history = model.fit(dataset, epochs=2, verbose=0, shuffle=False)
         assert (history.history["loss"][1] < history.history["loss"][0], int(model.optimizer.iterations)) == (True, 16)
+
+    def test_a_strategy_keeps_the_batches(self, tables):
+        make_numbers(tables, 100)
+        dataset = paiio.TableRecordDataset("numbers", [np.int64(0)], "id").batch(32)
+        strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+        assert [len(batch[0]) for batch in strategy.experimental_distribute_dataset(dataset)] == [32, 32, 32, 4]
 
     def test_a_snapshot_is_read_whatever_is_written_meanwhile(self, tables):
         make_numbers(tables, 10)

@@ -363,6 +363,12 @@ class PaiioWriterSuite(Configured):
         self.write(1, [2])
         assert sorted(self.uids(fruit)) == [1, 2]
 
+    @pytest.mark.parametrize("count", ["two", "0", "-1"])
+    def test_a_count_of_slices_that_is_none(self, fruit, monkeypatch, count):
+        monkeypatch.setenv("PAI_TRAIN_SLICE_COUNT", count)
+        with pytest.raises(TableError, match=f"PAI_TRAIN_SLICE_COUNT: not a number of slices(.|\n)*{count}"):
+            paiio.TableWriter("fruit", job="j")
+
     def test_an_explicit_commit_publishes_what_is_finished(self, fruit):
         with pytest.raises(TableError, match="finished no slice"):
             paiio.commit("fruit", "j")
