@@ -16,6 +16,7 @@ from pai_train.paiio.writer import TableWriter, commit
 if TYPE_CHECKING:
     from pai_train.paiio.dataset import TableRecordDataset
     from pai_train.paiio.out_of_range import OutOfRangeException
+    from pai_train.paiio.queue_io import TableRecordReader, TableRecordWriter
     from pai_train.paiio.work_queue import WorkQueue
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "ReadStyle",
     "TableReader",
     "TableRecordDataset",
+    "TableRecordReader",
+    "TableRecordWriter",
     "TableWriter",
     "WorkQueue",
     "commit",
@@ -34,6 +37,8 @@ __all__ = [
 _OF_TENSORFLOW = {
     "OutOfRangeException": "out_of_range",
     "TableRecordDataset": "dataset",
+    "TableRecordReader": "queue_io",
+    "TableRecordWriter": "queue_io",
     "WorkQueue": "work_queue",
 }
 

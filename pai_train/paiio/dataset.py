@@ -51,7 +51,8 @@ class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
     """
 
     def __new__(cls, *_: Any, **__: Any) -> TableRecordDataset:
-        made: TableRecordDataset = object.__new__(cls if tf.executing_eagerly() else _GraphDataset)
+        of_graph = cls is TableRecordDataset and not tf.executing_eagerly()
+        made: TableRecordDataset = object.__new__(_GraphDataset if of_graph else cls)
         return made
 
     def __init__(
@@ -157,9 +158,7 @@ class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
 
     def with_options(self, options: tf.data.Options, name: str | None = None) -> Any:
         """Keeps options for what is made of these rows."""
-        changed = self._with(self._rows)
-        changed._options = (*self._options, options)
-        return changed
+        return self._with(self._rows, options=options)
 
     def apply(self, transformation_func: Callable[[Any], Any]) -> Any:
         """Returns what a function makes of the dataset."""
@@ -183,10 +182,13 @@ class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
         self._per_row: Any = None
         # In a graph the ops belong where the dataset is made; else most datasets are batched and never need them.
         tf.data.Dataset.__init__(self, None if tf.executing_eagerly() else self._as_variant_tensor())
+        for options in self._options:
+            self._options_attr = self._options_attr.merge(options)
 
-    def _with(self, rows: Rows | None = None, named: Any = None) -> TableRecordDataset:
+    def _with(self, rows: Rows | None = None, named: Any = None, options: Any = None) -> TableRecordDataset:
         made: TableRecordDataset = object.__new__(type(self))
-        made._threads, made._lease, made._options = self._threads, self._lease, self._options
+        made._threads, made._lease = self._threads, self._lease
+        made._options = self._options if options is None else (*self._options, options)
         made._rows, made._named = rows, self._named if named is None else named
         made._begin()
         return made

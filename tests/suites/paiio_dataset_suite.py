@@ -116,6 +116,7 @@ class PaiioDatasetSuite(Configured):
         dataset = paiio.TableRecordDataset("numbers", [np.int64(0)], "id").with_options(options)
         dataset = dataset.apply(lambda rows: rows.take(5))
         assert isinstance(dataset, paiio.TableRecordDataset)
+        assert dataset.options().deterministic
         batches = dataset.batch(5)
         assert batches.options().deterministic
         assert [batch[0].tolist() for batch in batches.as_numpy_iterator()] == [[0, 1, 2, 3, 4]]
