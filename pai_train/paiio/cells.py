@@ -66,6 +66,12 @@ class Cells:
         at = next(at for at, value in enumerate(values) if type(value) in wrong)
         raise self._refused(row + at, values[at], todo="convert it, or pass allow_type_cast=True")
 
+    def bytes_of(self, values: Sequence[Any]) -> int:
+        """Returns how many letters or bytes fitted values hold; 0 for what is not text."""
+        if not (pa.types.is_string(self._kind) or pa.types.is_binary(self._kind)):
+            return 0
+        return sum(len(value) for value in values if value is not None)
+
     def array(self, values: Sequence[Any], row: int) -> pa.Array:
         """Returns fitted values as an Arrow array.
 

@@ -50,6 +50,8 @@ class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
             are read.
     """
 
+    _options_attr: Any
+
     def __new__(cls, *_: Any, **__: Any) -> TableRecordDataset:
         of_graph = cls is TableRecordDataset and not tf.executing_eagerly()
         made: TableRecordDataset = object.__new__(_GraphDataset if of_graph else cls)
@@ -81,7 +83,7 @@ class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
         self._lease = Lease(readers, reader)
         self._rows: Rows | None = None
         self._named: Any = None
-        self._options: tuple[tf.data.Options, ...] = ()
+        self._given: tuple[tf.data.Options, ...] = ()
         if isinstance(filenames, tf.data.Dataset):
             self._named = filenames
         else:
@@ -182,13 +184,13 @@ class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
         self._per_row: Any = None
         # In a graph the ops belong where the dataset is made; else most datasets are batched and never need them.
         tf.data.Dataset.__init__(self, None if tf.executing_eagerly() else self._as_variant_tensor())
-        for options in self._options:
+        for options in self._given:
             self._options_attr = self._options_attr.merge(options)
 
     def _with(self, rows: Rows | None = None, named: Any = None, options: Any = None) -> TableRecordDataset:
         made: TableRecordDataset = object.__new__(type(self))
         made._threads, made._lease = self._threads, self._lease
-        made._options = self._options if options is None else (*self._options, options)
+        made._given = self._given if options is None else (*self._given, options)
         made._rows, made._named = rows, self._named if named is None else named
         made._begin()
         return made
@@ -204,7 +206,7 @@ class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
     def _finish(self, dataset: Any, count: int | None) -> Any:
         if count is not None:
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
-        for options in self._options:
+        for options in self._given:
             dataset = dataset.with_options(options)
         self._lease.keep(dataset)
         return dataset

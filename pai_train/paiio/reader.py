@@ -36,7 +36,7 @@ class TableReader:
         slice_id: Which slice is read, from 0.
         slice_count: How many slices there are.
         num_threads: How many blocks of rows are read ahead at once; 0 for one.
-        capacity: Rows held, in all; 0 for 8,192 per thread and the block in use.
+        capacity: Rows held, in all; 0 for 8,192 per thread and the block in use, fewer where rows are large.
         style: How values are handed out; None for what `paiio.configure` says.
 
     Attributes:
@@ -73,7 +73,8 @@ class TableReader:
         slice_ = self._rows.meant(self._ref.rows, slice_id, slice_count)
         self.start_pos, self.end_pos = slice_.start, slice_.stop
         self._threads = num_threads or 1
-        self._block_rows = max(1, capacity // (self._threads + 1)) if capacity else _BUFFER_ROWS
+        most = max(1, capacity // (self._threads + 1)) if capacity else _BUFFER_ROWS
+        self._block_rows = self._rows.at_once(most)
         self._executor: ThreadPoolExecutor | None = ThreadPoolExecutor(self._threads, thread_name_prefix="TableReader")
         self._ahead: deque[tuple[int, Future[list[list[Any]]]]] = deque()
         self._block: list[list[Any]] = []

@@ -70,12 +70,14 @@ class NumberedRows:
         part = slice_rows(stop - start, slice_id, slice_count)
         return range(start + part.start, start + part.stop)
 
+    def at_once(self, most: int) -> int:
+        """Returns how many rows to read at once: at most `most`, fewer where they are large as stored."""
+        held = self.source.snapshot.bytes
+        return min(most, max(1, _UNIT_BYTES * self.count // held)) if held and self.count else most
+
     def units(self, rows: range, most: int) -> list[range]:
         """Cuts rows into what is read at once: at most `most` rows, fewer where they are large."""
-        held = self.source.snapshot.bytes
-        if held and self.count:
-            most = min(most, max(1, _UNIT_BYTES * self.count // held))
-        return cut(self.edges, rows, most)
+        return cut(self.edges, rows, self.at_once(most))
 
     def read(self, rows: range, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yields rows by number, step 1, in bounded batches.

@@ -28,6 +28,7 @@ SLICES_VARIABLE = "PAI_TRAIN_SLICE_COUNT"
 
 _BUFFER_CELLS = 262_144
 _MAX_BUFFER_ROWS = 16_384
+_MAX_BUFFER_BYTES = 16 * 2**20
 
 
 class TableWriter:
@@ -79,7 +80,7 @@ class TableWriter:
         self._part: PartWriter | None = None
         self._most = max(1, min(_MAX_BUFFER_ROWS, _BUFFER_CELLS // max(1, len(self._cells))))
         self._buffer: dict[int, list[Any]] = {}
-        self._buffered = self._written = 0
+        self._buffered = self._buffered_bytes = self._written = 0
         self._done = False
 
     def write(
@@ -118,8 +119,9 @@ class TableWriter:
             self._flush()
         for number, column in fitted.items():
             self._buffer.setdefault(number, []).extend(column)
+            self._buffered_bytes += self._cells[number].bytes_of(column)
         self._buffered += count
-        if self._buffered >= self._most:
+        if self._buffered >= self._most or self._buffered_bytes >= _MAX_BUFFER_BYTES:
             self._flush()
 
     def close(self) -> None:
@@ -198,7 +200,7 @@ class TableWriter:
         self._opened().write(pa.RecordBatch.from_arrays(arrays, [self._cells[number].name for number, _ in held]))
         self._buffer.clear()
         self._written += self._buffered
-        self._buffered = 0
+        self._buffered = self._buffered_bytes = 0
 
 
 def commit(table: str, job: str | None = None) -> Snapshot:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pai_train.tables.iceberg import IcebergTables
+from tests.suites.paiio_column_suite import PaiioColumnSuite
 from tests.suites.paiio_dataset_suite import PaiioDatasetSuite
-from tests.suites.paiio_table_suite import PaiioReaderSuite, PaiioWriterSuite
+from tests.suites.paiio_job_suite import PaiioJobSuite
+from tests.suites.paiio_reader_suite import PaiioReaderSuite
+from tests.suites.paiio_writer_suite import PaiioWriterSuite
 from tests.suites.table_rows import PROJECT
 
 
@@ -19,9 +22,17 @@ class TestDatasetOnIceberg(PaiioDatasetSuite):
     pass
 
 
+class TestColumnsOnIceberg(PaiioColumnSuite):
+    pass
+
+
 class TestReaderOnIceberg(PaiioReaderSuite):
     pass
 
 
 class TestWriterOnIceberg(PaiioWriterSuite):
+    pass
+
+
+class TestJobsOnIceberg(PaiioJobSuite):
     pass

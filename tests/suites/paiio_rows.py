@@ -13,7 +13,7 @@ import pytest
 from pai_train import paiio
 from pai_train.paiio import settings
 from pai_train.spec.ddl import parse_ddl
-from tests.suites.table_rows import PROJECT, ref, stage
+from tests.suites.table_rows import PROJECT, read, ref, stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +49,19 @@ def number_rows(lo: int, hi: int) -> pa.RecordBatch:
 def make_numbers(tables: Tables, *counts: int) -> None:
     edges = [sum(counts[:index]) for index in range(len(counts) + 1)]
     make(tables, NUMBERS, *(number_rows(lo, hi) for lo, hi in pairwise(edges)))
+
+
+def create(tables, ddl):
+    statement = parse_ddl(ddl)
+    tables.ensure(ref(statement.name), statement)
+
+
+def held(tables, name="fruit"):
+    return [tuple(row.values()) for row in read(tables.source(ref(name))).to_pylist()]
+
+
+def listed(dataset):
+    return [tuple(value.tolist() if isinstance(value, np.ndarray) else value for value in row) for row in dataset]
 
 
 class Configured:
