@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -67,9 +67,14 @@ def listed(dataset):
 class Configured:
     """Every test of a subclass finds its `tables` configured."""
 
+    @pytest.fixture
+    def jobs(self, tmp_path: Path) -> dict[str, Any]:
+        """Where slices find each other, as arguments of `configure`."""
+        return {"jobs": f"file://{tmp_path}/jobs"}
+
     @pytest.fixture(autouse=True)
-    def _configured(self, tables: Tables, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def _configured(self, tables: Tables, jobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("PAI_TRAIN_JOB", raising=False)
         monkeypatch.delenv("PAI_TRAIN_SLICE_COUNT", raising=False)
         monkeypatch.setattr(settings, "_configured", None)
-        paiio.configure(tables, project=PROJECT, jobs=f"file://{tmp_path}/jobs")
+        paiio.configure(tables, project=PROJECT, **jobs)
