@@ -29,8 +29,8 @@ _OPENING = 8
 class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
     """Rows of tables, one tuple of scalars per row; `batch`, `repeat`, `take`, `skip` and `shard` cost nothing per row.
 
-    A table is divided evenly into slices; of several tables each is. NULLs are what record_defaults says. What is
-    read is the snapshot of the moment of construction; a Dataset of names is opened name by name.
+    A table is divided evenly into slices; of several tables each is. NULLs are what record_defaults says. A
+    table is read at the snapshot at which it was first opened: at construction, or when a Dataset of names comes to it.
 
     Args:
         filenames: Addresses of tables: a list, one string, or a Dataset of strings. One may name partitions, a range

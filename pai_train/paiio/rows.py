@@ -135,7 +135,7 @@ def check_slice(slice_id: int, slice_count: int) -> None:
 
 
 class OpenTables:
-    """Tables by number, opened once more where they have not been read for a while: what was read of one is cached.
+    """Tables by number, each at the snapshot it had when it was first opened; the last few are kept open.
 
     Args:
         tables: The table store.
@@ -144,23 +144,29 @@ class OpenTables:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._lock = threading.Lock()
-        self._numbers: dict[tuple[TableRef, str], int] = {}
-        self._keys: list[tuple[TableRef, str]] = []
+        self._numbers: dict[TableRef, int] = {}
+        self._snapshots: list[tuple[TableRef, str]] = []
         self._recent: OrderedDict[int, NumberedRows] = OrderedDict()
 
     def open(self, ref: TableRef) -> tuple[int, NumberedRows]:
-        """Opens the current snapshot of what an address names, and gives it a number.
+        """Opens what an address names, and gives it a number.
 
         Raises:
             TableError: No such table or partition.
         """
-        opened = open_rows(self._tables, ref)
-        key = (replace(ref, rows=None), opened.source.snapshot.id)
+        ref = replace(ref, rows=None)
         with self._lock:
-            number = self._numbers.setdefault(key, len(self._keys))
-            if number == len(self._keys):
-                self._keys.append(key)
-        return number, self._keep(number, opened)
+            number = self._numbers.get(ref)
+        if number is not None:
+            return number, self.get(number)
+        opened = open_rows(self._tables, ref)
+        snapshot = opened.source.snapshot.id
+        with self._lock:
+            number = self._numbers.setdefault(ref, len(self._snapshots))
+            if number == len(self._snapshots):
+                self._snapshots.append((ref, snapshot))
+            is_that = self._snapshots[number][1] == snapshot
+        return number, self._keep(number, opened) if is_that else self.get(number)
 
     def get(self, number: int) -> NumberedRows:
         """Returns a table that was opened, at the snapshot that it had then.
@@ -173,7 +179,7 @@ class OpenTables:
             if found is not None:
                 self._recent.move_to_end(number)
                 return found
-        ref, snapshot = self._keys[number]
+            ref, snapshot = self._snapshots[number]
         return self._keep(number, open_rows(self._tables, ref, snapshot))
 
     def _keep(self, number: int, opened: NumberedRows) -> NumberedRows:

@@ -160,6 +160,20 @@ def test_units_cover_the_rows_and_keep_to_the_edges(lengths, most, data):
             assert len(unit) == most
 
 
+def test_many_tables_are_opened_again_at_their_snapshot(monkeypatch):
+    table, opened = Chunked([4, 3], 3), []
+    source = table.source
+    monkeypatch.setattr(table, "source", lambda ref, snapshot=None: opened.append((ref.name, snapshot)) or source(ref))
+    monkeypatch.setattr(paiio_settings, "_configured", None)
+    paiio.configure(table, project="lab")
+    names = [f"t{index}" for index in range(7)]
+    dataset = paiio.TableRecordDataset(names, [np.int64(0), ""], num_threads=1).repeat(2).batch(10)
+    assert sorted(opened) == [(name, None) for name in names]
+    rows = [row for batch in dataset.as_numpy_iterator() for row in batch[0].tolist()]
+    assert rows == list(range(7)) * 14
+    assert {snapshot for _, snapshot in opened[7:]} == {"1"}
+
+
 def test_rows_that_a_table_gives_short_are_missed(monkeypatch):
     table = Chunked([5, 5], 3)
     monkeypatch.setattr(table, "read", lambda chunk, columns, start=0: iter([table.rows.slice(0, 2).select(columns)]))

@@ -280,8 +280,12 @@ class PaiioDatasetSuite(Configured):
     def test_a_snapshot_is_read_whatever_is_written_meanwhile(self, tables):
         make_numbers(tables, 10)
         dataset = paiio.TableRecordDataset("numbers", [np.int64(0)], "id").batch(10)
+        names = tf.data.Dataset.from_tensor_slices(["numbers?end=6", "numbers?start=6&end=10"])
+        rows = iter(paiio.TableRecordDataset(names, [np.int64(0)], "id", num_threads=1).repeat(2))
+        first = int(next(rows)[0])
         make_numbers(tables, 3)
         assert next(iter(dataset))[0].numpy().tolist() == list(range(10))
+        assert [first, *ids(rows)] == [*range(10)] * 2
         assert len(paiio.TableRecordDataset("numbers", [np.int64(0)], "id")) == 3
 
     def test_readers_end_with_their_datasets(self, tables):
