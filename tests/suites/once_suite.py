@@ -194,7 +194,8 @@ class OnceSuite(RaceSuite):
             if written == 4:
                 write(tables, OUTPUT, f"empty-{token}")
                 written = 0
-            killer.run("append", f"write-{len(killer.tokens)}", took_s, most=kills)
+            # The quickest so far, so that most kills find somebody alive.
+            took_s = min(took_s, killer.run("append", f"write-{len(killer.tokens)}", took_s, most=kills))
         assert sorted(ids(tables.source(ref(OUTPUT)))) == expected
 
     @pytest.mark.parametrize("times", [2, pytest.param(30, marks=FULL)])
