@@ -58,14 +58,16 @@ class Filter:
         held = [(chunk, count) for (chunk, *_), count in zip(given, counts, strict=True) if count]
         return tuple(replace(chunk, id=number, rows=count) for number, (chunk, count) in enumerate(held))
 
-    def read(self, file: DataFile, lo: int, hi: int, wanted: Sequence[Wanted], start: int = 0) -> Iterator[pa.Table]:
+    def read(
+        self, file: DataFile, lo: int, hi: int, wanted: Sequence[Wanted], start: int = 0, *, encoded: bool = False
+    ) -> Iterator[pa.Table]:
         """Yields the rows between two places that fulfil it, from the `start`-th of them on.
 
         Raises:
             DataError: As the reader's.
         """
         width = len(wanted)
-        for table in self._reader.read(file, lo, hi, [*wanted, *self._where.wanted], self._skips):
+        for table in self._reader.read(file, lo, hi, [*wanted, *self._where.wanted], self._skips, encoded=encoded):
             held = table.select(range(width))
             if self._decided.get(file.url) is not True:
                 held = held.filter(self._where.mask(table.select(range(width, table.num_columns))))

@@ -94,19 +94,19 @@ class IcebergSource:
         return self._chunks
 
     def read(self, chunk: Chunk, columns: Sequence[str], start: int = 0) -> Iterator[pa.RecordBatch]:
-        return self._read(chunk, columns, start, encoded=False)
+        return _batches(self._tables(chunk, columns, start, encoded=False))
 
     def read_encoded(self, chunk: Chunk, columns: Sequence[str], start: int = 0) -> Iterator[pa.RecordBatch]:
         """As `read`, with strings of few values dictionary encoded; see `EncodedSource`."""
-        return self._read(chunk, columns, start, encoded=True)
+        return _batches(self._tables(chunk, columns, start, encoded=True))
 
-    def _read(self, chunk: Chunk, columns: Sequence[str], start: int, *, encoded: bool) -> Iterator[pa.RecordBatch]:
+    def _tables(self, chunk: Chunk, columns: Sequence[str], start: int, *, encoded: bool) -> Iterator[pa.Table]:
         file, lo, hi = self._locate(chunk)
         wanted = [self._wanted(name) for name in columns]
         if self._filter is not None:
-            return _batches(self._filter.read(file, lo, hi, wanted, start))
+            return self._filter.read(file, lo, hi, wanted, start, encoded=encoded)
         at = hi if start >= (chunk.rows or 0) else file.place(file.counted(lo) + start)
-        return _batches(self._reader.read(file, at, hi, wanted, encoded=encoded))
+        return self._reader.read(file, at, hi, wanted, encoded=encoded)
 
     def _wanted(self, name: str) -> Wanted:
         field: NestedField | None = self._fields.get(name.lower())

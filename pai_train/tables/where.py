@@ -85,7 +85,11 @@ class Where:
 
     def mask(self, table: pa.Table) -> pa.ChunkedArray | pa.Array:
         """Returns which rows fulfil it, of a table of the columns `wanted`, in their order."""
-        columns = {one.id: column for one, column in zip(self.wanted, table.columns, strict=True)}
+        # Strings may come dictionary encoded, which not every kernel compares.
+        columns = {
+            one.id: column.cast(one.declared.type) if pa.types.is_dictionary(column.type) else column
+            for one, column in zip(self.wanted, table.columns, strict=True)
+        }
         found = visit(self._bound, Matches(columns))
         return pa.repeat(found, table.num_rows) if isinstance(found, pa.Scalar) else found
 

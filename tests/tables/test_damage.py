@@ -126,11 +126,12 @@ def test_metadata_that_is_none(tables, store, content):
     assert len(ids(tables.source(ref("iris")))) == 200
 
 
-@pytest.mark.parametrize("cut", [0, 10, 400, -5])
+# Not cut short: pyiceberg 0.12 reads behind the end of its buffer, where the rest of the good file may still lie.
+@pytest.mark.parametrize("change", [flip(-1), lambda data: b"no avro" * len(data)], ids=["end", "all"])
 @pytest.mark.parametrize("kind", ["snap-", "-m0"])
-def test_a_damaged_manifest(tables, store, kind, cut):
+def test_a_damaged_manifest(tables, store, kind, change):
     (url,) = (info.url for info in store.list(f"{tables.root}/lab/iris/metadata") if kind in info.url)
-    damaged(store, url, lambda data: data[:cut])
+    damaged(store, url, change)
     for opened in (tables.source, tables.count):
         with pytest.raises(DataError, match=r"manifests of the table cannot be read(.|\n)*metadata folder"):
             opened(ref("iris"))

@@ -215,7 +215,7 @@ def test_a_row_group_is_decoded_once_for_all_its_chunks(tables, monkeypatch):
     source = tables.source(ref("iris"))
     decoded = []
     real = parquet.ParquetReader._decoded
-    monkeypatch.setattr(parquet.ParquetReader, "_decoded", lambda *a: decoded.append(a[3:]) or real(*a))
+    monkeypatch.setattr(parquet.ParquetReader, "_decoded", lambda *a, **k: decoded.append(a[3:]) or real(*a, **k))
     assert len(source.chunks()) == 38
     assert ids(source) == list(range(150))
     assert decoded == [(0, ("id",))]

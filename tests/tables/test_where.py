@@ -168,7 +168,7 @@ def test_row_groups_that_hold_none_are_not_decoded(tmp_path, monkeypatch):
     write(tables, "iris", "t", batch)
     decoded = []
     real = parquet.ParquetReader._decoded
-    monkeypatch.setattr(parquet.ParquetReader, "_decoded", lambda *a: decoded.append(a[3:]) or real(*a))
+    monkeypatch.setattr(parquet.ParquetReader, "_decoded", lambda *a, **k: decoded.append(a[3:]) or real(*a, **k))
     source = tables.source(ref("iris"), where="id >= 150000 and id < 150010")
     assert {group for group, _ in decoded} == {2}
     assert ids(source) == list(range(150_000, 150_010))
@@ -350,3 +350,15 @@ def test_dates_and_decimals_are_compared_as_values(tmp_path):
     assert ids(tables.source(ref("t"), where="p in (1.5, 2.0) or p > 14.6")) == [6, 8, 59]
     with pytest.raises(TableError, match=r"'p' with a value of another type(.|\n)*decimal\(10, 2\)"):
         tables.source(ref("t"), where="p > 1.125")
+
+
+def test_strings_stay_encoded_where_they_are_stored_so(tmp_path):
+    tables = IcebergTables(str(tmp_path), PROJECT)
+    tables.ensure(ref("iris"), parse_ddl(IRIS))
+    write(tables, "iris", "t", rows(0, 2000))
+    source = tables.source(ref("iris"), where="kind = 'kind 1' and id > 10")
+    batches = [batch for chunk in source.chunks() for batch in source.read_encoded(chunk, ["kind", "id"])]
+    assert any(pa.types.is_dictionary(batch.schema.field("kind").type) for batch in batches)
+    want = [i for i in range(11, 2000) if kind(i) == "kind 1"]
+    assert [i for batch in batches for i in batch["id"].to_pylist()] == want
+    assert {value for batch in batches for value in batch["kind"].to_pylist()} == {"kind 1"}
