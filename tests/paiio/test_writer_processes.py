@@ -23,7 +23,7 @@ slice_id = int(sys.argv[1])
 writer = paiio.TableWriter("odps://lab/tables/t", slice_id)
 sys.stdout.write("open\\n"), sys.stdout.flush()
 order = sys.stdin.readline()
-for row in range(slice_id * 1000, slice_id * 1000 + 500):
+for row in range(slice_id * 100000, slice_id * 100000 + 20000):  # more than the writer buffers
     writer.write((row,), (0,))
 if order == "die\\n":
     os._exit(9)
@@ -74,7 +74,7 @@ class TestProcesses(Configured):
         again.communicate("go\n")
         assert again.returncode == 0
         found = ids(tables.source(ref("t")))
-        assert sorted(found) == [slice_id * 1000 + row for slice_id in range(SLICES) for row in range(500)]
+        assert sorted(found) == [slice_id * 100000 + row for slice_id in range(SLICES) for row in range(20000)]
 
     def test_one_slice_in_two_processes(self, tables, start):
         paiio.configure(tables, project=PROJECT)
