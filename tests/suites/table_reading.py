@@ -48,7 +48,7 @@ class ReadingSuite:
             assert ids(source) == list(want), query
             assert source.snapshot.rows == filled.count(one) == len(want), query
             assert sum(chunk.rows for chunk in source.chunks()) == len(want), query
-            assert source.snapshot.id == whole.id
+            assert filled.source(one, whole.id).snapshot.id == whole.id
         source = filled.source(ref("iris?start=50&end=70"), rows=range(5, 12))
         assert ids(source) == list(range(55, 62)), "rows count within the range of the address"
         with pytest.raises(TableError, match=r"within 0 to 20"):
@@ -114,7 +114,8 @@ class ReadingSuite:
         last = chunks[-1]
         tail = [i for batch in source.read(last, ["id"], last.rows - 1) for i in batch["id"].to_pylist()]
         assert tail == [129]
-        alone, joint = two.source(ref("iris")), open_tables(two, several("iris"))
+        alone = two.source(ref("iris"))
+        joint = open_tables(two, several("iris"), alone.snapshot.id)
         assert (joint.snapshot, joint.chunks(), joint.schema) == (alone.snapshot, alone.chunks(), alone.schema)
         with pytest.raises(DataError, match="another source"):
             open_tables(two, several("more,iris?start=95")).read(chunks[0], ["id"])
