@@ -115,7 +115,7 @@ class ReadingSuite:
         tail = [i for batch in source.read(last, ["id"], last.rows - 1) for i in batch["id"].to_pylist()]
         assert tail == [129]
         alone = two.source(ref("iris"))
-        joint = open_tables(two, several("iris"), alone.snapshot.id if self.has_sessions else None)
+        joint = open_tables(two, several("iris"), alone.snapshot.id)
         assert (joint.snapshot, joint.chunks(), joint.schema) == (alone.snapshot, alone.chunks(), alone.schema)
         with pytest.raises(DataError, match="another source"):
             open_tables(two, several("more,iris?start=95")).read(chunks[0], ["id"])

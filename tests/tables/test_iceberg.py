@@ -124,9 +124,10 @@ class Answering(Store):
         self.before = before
 
     def create(self, url, data):
-        before, self.before = self.before, None
-        if before is not None:
-            before(url, data)
+        if "/metadata/" in url:
+            before, self.before = self.before, None
+            if before is not None:
+                before(url, data)
         super().create(url, data)
 
 
