@@ -29,6 +29,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/storage.py
 	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/paiio.py
 
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
