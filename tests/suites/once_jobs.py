@@ -39,6 +39,14 @@ def iceberg(root: str, scheme: str | None = None, endpoint: str | None = None) -
     return IcebergTables(root, PROJECT, Stores(options))
 
 
+def maxcompute(root: str) -> Tables:
+    """Tables of the project that the environment names the service of, with the records of writes below a root."""
+    from pai_train.tables.maxcompute import open_tables
+    from tests.suites.table_rows import PROJECT
+
+    return open_tables(root, PROJECT, None)
+
+
 def coordinate(
     reach: list[Any], mode: WriteMode, token: str, slices: int, life: int, journal: str, goes_on: bool
 ) -> None:

@@ -24,6 +24,9 @@ class NoLock:
 class PaiioJobSuite(Configured):
     """The tests of slices that are written together; `tables` is a fixture of the subclass."""
 
+    # Whether a slice's rows are those that were sent last, also where their writer was then refused.
+    last_counts = False
+
     @pytest.fixture
     def fruit(self, tables):
         create(tables, FRUIT)
@@ -98,4 +101,4 @@ class PaiioJobSuite(Configured):
         with pytest.raises(TableError, match=re.escape("slice 0 of the table was written by another writer")):
             other.close()
         self.write(1, [3], job="j", slice_count=2)
-        assert sorted(self.uids(fruit)) == [1, 3]
+        assert sorted(self.uids(fruit)) == [2 if self.last_counts else 1, 3]
