@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shlex
+import uuid
 
 import pyarrow as pa
 import pytest
@@ -31,7 +32,7 @@ def tables(jobs):
 def fill(tables, address, ddl, rows):
     ref = parse_table(address, "pai_train")
     tables.ensure(ref, parse_ddl(ddl))
-    session = tables.write(ref, "overwrite", f"fill-{abs(hash(address))}")
+    session = tables.write(ref, "overwrite", f"fill-{uuid.uuid4().hex}")
     part = session.part(0, 0)
     part.write(pa.record_batch(rows))
     session.commit([part.finish()])
