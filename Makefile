@@ -28,8 +28,8 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/storage.py
-	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/paiio.py
+	$(BIN)/python benchmarks/tables.py
 
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
