@@ -256,6 +256,7 @@ class Killer:
             for group in groups:
                 with suppress(ProcessLookupError):
                     os.killpg(group, signal.SIGKILL)
+            _wait_until_dead(groups)
         self.parts = finished(str(journal), self._slices)
         return time.monotonic() - begin
 
@@ -302,3 +303,22 @@ class Killer:
             (os.killpg if victim == "all" else os.kill)(coordinator, signal.SIGKILL)
             return True
         return False
+
+
+def _wait_until_dead(groups: list[int], timeout_s: float = 30) -> None:
+    """Waits for what was killed: a kill returns before the files of a process are closed."""
+    end = time.monotonic() + timeout_s
+    while living := [group for group in groups if _lives(group)]:
+        if time.monotonic() > end:
+            raise TimeoutError(f"process groups {living} do not die")
+        time.sleep(0.005)
+
+
+def _lives(group: int) -> bool:
+    """Whether a process of a group has not ended; one that nobody has waited for yet has."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, of_group = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(of_group) == group and state not in "ZX":
+                return True
+    return False
