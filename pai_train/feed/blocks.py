@@ -84,7 +84,7 @@ def read_block(source: Source, chunk: Chunk, plan: FeedPlan, unit: Unit, *, enco
     """
     encode = encoded and isinstance(source, EncodedSource)
     read = source.read_encoded if encode else source.read  # type: ignore[attr-defined]
-    batches = list(read(chunk, plan.columns)) or [_nothing(source, plan)]
+    batches = list(read(chunk, plan.columns)) or [no_rows(source, plan)]
     rows = sum(batch.num_rows for batch in batches)
     order, cursors = delivery(plan, unit.epoch, chunk.id, rows, unit.start)
     in_place = plan.shuffle == "none" and len(order) == rows
@@ -106,7 +106,8 @@ def _place(source: Source, chunk: Chunk, row: int) -> str:
     return f"{display(url)}, row {lo + row}"
 
 
-def _nothing(source: Source, plan: FeedPlan) -> pa.RecordBatch:
+def no_rows(source: Source, plan: FeedPlan) -> pa.RecordBatch:
+    """Returns the plan's columns without a row."""
     fields = [source.schema.field(name) for name in plan.columns]
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in fields], schema=pa.schema(fields))
 

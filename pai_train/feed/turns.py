@@ -7,10 +7,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from pai_train.errors import DataError
-from pai_train.feed.blocks import Unit, read_block
+from pai_train.feed.blocks import Unit, no_rows, read_block
 from pai_train.feed.fields import fill
 from pai_train.feed.order import Int64s, delivery
 from pai_train.feed.tensors import numpy_columns
@@ -116,7 +115,7 @@ class Turns:
         """Reads a chunk that is not text."""
         with self._faults():
             if item == _NOTHING:
-                return numpy_columns(self._no_rows())
+                return numpy_columns(no_rows(self._source, self._plan))
             unit = self._unit(item)
             block = read_block(self._source, self._source.chunks()[unit.chunk], self._plan, unit)
             self._enter(unit, block.cursors)
@@ -151,10 +150,6 @@ class Turns:
     def _unit(self, item: bytes) -> Unit:
         epoch, ordinal, start = (int(word) for word in item.split(b" ", 3)[:3])
         return Unit(epoch, ordinal, self._orders[epoch][ordinal], start)
-
-    def _no_rows(self) -> pa.RecordBatch:
-        fields = [self._source.schema.field(name) for name in self._plan.columns]
-        return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in fields], schema=pa.schema(fields))
 
     def _enter(self, unit: Unit, cursors: Int64s) -> None:
         with self._changed:

@@ -8,26 +8,39 @@ from typing import TYPE_CHECKING
 from pai_train.spec.contracts import Chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 CHUNKS = 64
 MIN_ROWS, MAX_ROWS = 4, 65536
 
 
-def cut(pieces: Mapping[str, int], rows: range) -> Iterator[Chunk]:
-    """Cuts each piece every N rows, N from the row count of all pieces alone, then keeps what lies in `rows`.
+def _as_counted(_: str, start: int, stop: int) -> tuple[int, int]:
+    return start, stop
+
+
+def cut(
+    pieces: Mapping[str, int],
+    rows: range,
+    named: int | None = None,
+    span: Callable[[str, int, int], tuple[int, int]] = _as_counted,
+) -> Iterator[Chunk]:
+    """Cuts each piece every N rows, N from the count of rows named alone, then keeps what lies in `rows`.
 
     Args:
         pieces: The row count of each, by its name, in order.
         rows: Which rows, counted over all pieces.
+        named: How many rows an address names; None for those of all pieces.
+        span: Where in a piece its rows from one to another, as counted, lie.
     """
-    size = min(max(-(-sum(pieces.values()) // CHUNKS), MIN_ROWS), MAX_ROWS)
+    named = sum(pieces.values()) if named is None else named
+    size = min(max(-(-named // CHUNKS), MIN_ROWS), MAX_ROWS)
     first, count = 0, 0
     for name, held in pieces.items():
         edges = [*range(0, held, size), held]
         for lo, hi in pairwise(edges):
             start, stop = max(lo, rows.start - first), min(hi, rows.stop - first)
             if start < stop:
-                yield Chunk(count, stop - start, None, f"{name}@{start}-{stop}")
+                places = span(name, start, stop)
+                yield Chunk(count, stop - start, None, f"{name}@{places[0]}-{places[1]}")
                 count += 1
         first += held

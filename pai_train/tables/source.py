@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pai_train.errors import DataError, TableError, did_you_mean
 from pai_train.spec.contracts import Chunk, Snapshot
 from pai_train.tables.arrow import arrow_schema
 from pai_train.tables.columns import declared_columns
+from pai_train.tables.cut import cut
 from pai_train.tables.filtered import Filter
 from pai_train.tables.parquet import ParquetReader
 from pai_train.tables.plan import plan
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from pai_train.tables.data_file import DataFile
 
 EMPTY = "empty"
-
-_CHUNKS = 64
-_MIN_ROWS, _MAX_ROWS = 4, 65536
 
 
 class IcebergSource:
@@ -78,7 +75,8 @@ class IcebergSource:
         self._files = {file.url: file for file in files}
         total = sum(file.rows for file in files)
         named, chosen = named_rows(ref, total), chosen_rows(ref, rows, total)
-        self._chunks = tuple(_cut(files, len(named), chosen))
+        counts = {file.url: file.rows for file in files}
+        self._chunks = tuple(cut(counts, chosen, len(named), lambda url, *rows: self._files[url].span(*rows)))
         self._filter: Filter | None = None
         if where is not None:
             self._filter = Filter(Where(where, schema, str(ref)), self._reader, table.spec())
@@ -146,18 +144,3 @@ def _snapshot_id(ref: TableRef, table: Table, wanted: str | None) -> int | None:
             todo=f"the current one is {current.snapshot_id if current else EMPTY}",
         )
     return int(wanted)
-
-
-def _cut(files: Sequence[DataFile], named: int, rows: range) -> Iterator[Chunk]:
-    """Cuts each file every N rows, N from the count of rows named alone, then keeps what lies in `rows`."""
-    size = min(max(-(-named // _CHUNKS), _MIN_ROWS), _MAX_ROWS)
-    first, count = 0, 0
-    for file in files:
-        edges = [*range(0, file.rows, size), file.rows]
-        for lo, hi in pairwise(edges):
-            start, stop = max(lo, rows.start - first), min(hi, rows.stop - first)
-            if start < stop:
-                places = file.span(start, stop)
-                yield Chunk(count, stop - start, None, f"{file.url}@{places[0]}-{places[1]}")
-                count += 1
-        first += file.rows
