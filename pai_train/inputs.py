@@ -188,8 +188,8 @@ def _types(columns: Iterable[Column]) -> dict[str, MaxComputeType]:
 
 
 def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, list[Fault]]:
-    from pai_train.feed.csv import CsvSource
-    from pai_train.feed.csv import look as look_at_csv
+    from pai_train.feed.formats import FileFormat, open_files
+    from pai_train.feed.formats import look as look_at
     from pai_train.tables.arrow import arrow_type
 
     names = [config.oss] if isinstance(config.oss, str) else list(config.oss or [])
@@ -208,11 +208,10 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     def objects() -> list[ObjectInfo]:
         return [info for url in urls for info in (store.glob(url) if is_glob(url) else [_there(store, url)])]
 
-    def open_files(_: str | None) -> Source:
-        return source_of(objects(), store)
+    written = FileFormat(config.format, config.header, character(config.delimiter))
 
-    def source_of(infos: Sequence[ObjectInfo], on: Store) -> CsvSource:
-        return CsvSource(infos, types, store=on, header=config.header, delimiter=character(config.delimiter))
+    def open_objects(_: str | None) -> Source:
+        return open_files(objects(), types, store, written)
 
     sample = None
     present: list[ObjectInfo] = []
@@ -233,11 +232,11 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
             present.append(_local(path))
     if present and not faults:
         where = rooms.stores.open(present[0].url)
-        faults += look_at_csv(where, present, types, config.header, character(config.delimiter))
-        if not faults and source_of(present, where).snapshot.rows == 0:
+        faults += look_at(where, present, types, written)
+        if not faults and open_files(present, types, where, written).snapshot.rows == 0:
             faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
     address = ", ".join(display(url) for url in urls)
-    return (None if faults else _Found(address, columns, sample, open_files)), faults
+    return (None if faults else _Found(address, columns, sample, open_objects)), faults
 
 
 def _there(store: Store, url: str) -> ObjectInfo:
