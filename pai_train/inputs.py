@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Fault, PaiTrainError, did_you_mean
+from pai_train.feed.contracts import WINDOW
 from pai_train.job import JobInput, Sample
 from pai_train.roles import learned, seen
 from pai_train.samples import file_sample, table_sample
@@ -77,6 +78,7 @@ def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None,
             defaults=_defaults(config, list(types)),
             split=(config.split.test, config.split.seed) if config.split else None,
             shuffle=config.shuffle,
+            window=config.window or WINDOW,
             snapshot=config.snapshot,
             sample=found.sample,
             open=found.open,

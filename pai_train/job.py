@@ -55,6 +55,7 @@ class JobInput:
         defaults: Values that stand for null.
         split: Share and seed of the held-out rows.
         shuffle: Order of its rows in training.
+        window: Chunks whose rows are permuted together, with shuffle "window".
         snapshot: The snapshot it must have.
         sample: What is put in its place first, because it is missing.
         open: Opens it, at a snapshot id where one is given.
@@ -68,7 +69,8 @@ class JobInput:
     label: LabelPlan | None
     defaults: Mapping[str, Any]
     split: tuple[float, int] | None
-    shuffle: Literal["none", "block"]
+    shuffle: Literal["none", "block", "window"]
+    window: int
     snapshot: str | None
     sample: Sample | None
     open: Callable[[str | None], Source]

@@ -1,4 +1,4 @@
-"""One block: the rows of a chunk that a plan delivers, in their order, each with the cursor behind it."""
+"""One block: the rows of a chunk, or of a window of them, that a plan delivers, each with the cursor behind it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from pai_train.feed.assemble import in_order
@@ -25,18 +26,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Unit:
-    """A chunk's turn in a lane.
+    """A block's turn in a lane.
 
     Attributes:
         epoch: The epoch, from 0.
-        ordinal: The chunk's place in its lane's order of that epoch.
-        chunk: Chunk id.
-        start: Cursor to begin at: rows of the chunk consumed before, before filtering.
+        ordinal: The block's place in its lane's order of that epoch.
+        chunks: Ids of its chunks: one, but for a window.
+        start: Cursor to begin at: rows of the block consumed before, before filtering.
     """
 
     epoch: int
     ordinal: int
-    chunk: int
+    chunks: tuple[int, ...]
     start: int
 
 
@@ -47,7 +48,7 @@ class Block:
     Attributes:
         unit: Where it comes from.
         batch: The rows in order of delivery, without nulls where the plan has a default.
-        cursors: Per row the chunk's rows consumed once it is delivered, int64 of shape [rows].
+        cursors: Per row the block's rows consumed once it is delivered, int64 of shape [rows].
     """
 
     unit: Unit
@@ -69,30 +70,38 @@ def units(layout: Layout, plan: FeedPlan, lane: int, epoch: int, ordinal: int, s
         ordinal, start = 0, 0
 
 
-def read_block(source: Source, chunk: Chunk, plan: FeedPlan, unit: Unit, *, encoded: bool = False) -> Block:
+def read_block(source: Source, plan: FeedPlan, unit: Unit, *, encoded: bool = False) -> Block:
     """Reads one unit. Pure: the same unit always gives the same block.
 
     Args:
         source: Where the rows are.
-        chunk: The unit's chunk.
         plan: What to deliver.
-        unit: The chunk's turn.
+        unit: The block's turn.
         encoded: Whether strings may come dictionary encoded, where the source has them so.
 
     Raises:
         DataError: A row cannot be read, or holds a null where there is no default; says where it stands.
     """
-    encode = encoded and isinstance(source, EncodedSource)
-    read = source.read_encoded if encode else source.read  # type: ignore[attr-defined]
-    batches = list(read(chunk, plan.columns)) or [no_rows(source, plan)]
-    rows = sum(batch.num_rows for batch in batches)
-    order, cursors = delivery(plan, unit.epoch, chunk.id, rows, unit.start)
-    in_place = plan.shuffle == "none" and len(order) == rows
+    chunks = source.chunks()
+    pieces = [_rows(source, chunks[chunk], plan, encoded=encoded) for chunk in unit.chunks]
+    counts = [sum(batch.num_rows for batch in piece) for piece in pieces]
+    order, cursors = delivery(plan, unit.epoch, unit.chunks, counts, unit.start)
+    in_place = plan.shuffle == "none" and len(order) == sum(counts)
+    batches = [batch for piece in pieces for batch in piece]
     batch = in_order(batches, None if in_place else order, len(order))
     try:
         return Block(unit, batch if plan.defaults is None else fill(batch, plan.defaults), cursors)
     except EmptyError as error:
-        raise error.at(_place(source, chunk, int(order[error.row]))) from None
+        edges = np.cumsum([0, *counts])
+        row = int(order[error.row])
+        at = int(np.searchsorted(edges, row, side="right")) - 1
+        raise error.at(_place(source, chunks[unit.chunks[at]], row - int(edges[at]))) from None
+
+
+def _rows(source: Source, chunk: Chunk, plan: FeedPlan, *, encoded: bool) -> list[pa.RecordBatch]:
+    encode = encoded and isinstance(source, EncodedSource)
+    read = source.read_encoded if encode else source.read  # type: ignore[attr-defined]
+    return list(read(chunk, plan.columns)) or [no_rows(source, plan)]
 
 
 def _place(source: Source, chunk: Chunk, row: int) -> str:
@@ -123,8 +132,7 @@ class BlockReader:
 
     def begin(self, unit: Unit) -> Future[Block]:
         """Begins to read a unit."""
-        chunk = self.source.chunks()[unit.chunk]
-        return self.executor.submit(read_block, self.source, chunk, self.plan, unit, encoded=self.encoded)
+        return self.executor.submit(read_block, self.source, self.plan, unit, encoded=self.encoded)
 
 
 class LaneReader:
