@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pai_train.feed.batches import arrow_superbatches
 from pai_train.feed.contracts import FeedPlan
-from pai_train.feed.fields import EmptyError, fill
+from pai_train.feed.nulls import EmptyError, fill
 from pai_train.feed.tensors import numpy_columns
 
 if TYPE_CHECKING:
