@@ -203,4 +203,4 @@ def entry(name: str, row: BadRow, place: RowPlace) -> dict[str, Any]:
             known["raw_base64"] = base64.b64encode(raw).decode()
         if len(raw) < len(place.raw):
             known["raw_bytes"] = len(place.raw)
-    return known
+    return {key: value for key, value in known.items() if value is not None}

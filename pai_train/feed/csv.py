@@ -188,13 +188,15 @@ class CsvSource:
         piece = self._piece(chunk)
         return self._place(piece, int(lines.row_offsets(piece.text)[row]))
 
-    def head(self) -> list[str | None]:
+    def head(self, *, lenient: bool = False) -> list[str | None]:
         """Reads the first chunk and returns the declared column at each field, None for a field without.
 
         Raises:
-            DataError: The header or one of the first rows cannot be read as declared.
+            DataError: The header or, unless `lenient`, one of the first rows cannot be read as declared.
         """
-        self._decode(self._piece(self._cuts[0]), list(self._columns))
+        piece = self._piece(self._cuts[0])
+        if not lenient:
+            self._decode(piece, list(self._columns))
         return self._places(self._columns_of_files())
 
     def _decode(self, piece: Piece, columns: Sequence[str]) -> pa.RecordBatch:
@@ -343,14 +345,19 @@ def look(
     columns: Mapping[str, pa.DataType],
     header: bool,
     delimiter: str = ",",
+    *,
+    lenient: bool = False,
 ) -> list[Fault]:
-    """Reads the first 64 KiB of every file and lists what does not fit the declaration; writes nothing."""
+    """Reads the first 64 KiB of every file and lists what does not fit the declaration; writes nothing.
+
+    With `lenient` rows may be bad, and only headers are looked at.
+    """
     filled = [info for info in objects if info.size]
 
     def head(info: ObjectInfo) -> list[str | None] | Fault:
         try:
             source = CsvSource([info], columns, store=store, header=header, delimiter=delimiter, chunk_bytes=_LOOK)
-            return source.head()
+            return source.head(lenient=lenient)
         except PaiTrainError as error:
             return error.fault
 
