@@ -80,6 +80,8 @@ def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None,
             shuffle=config.shuffle,
             window=config.window or WINDOW,
             snapshot=config.snapshot,
+            on_bad_row=config.on_bad_row,
+            max_bad_rows=config.max_bad_rows,
             sample=found.sample,
             open=found.open,
         ),
@@ -234,7 +236,7 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
             present.append(_local(path))
     if present and not faults:
         where = rooms.stores.open(present[0].url)
-        faults += look_at(where, present, types, written)
+        faults += look_at(where, present, types, written, lenient=config.on_bad_row != "fail")
         if not faults and open_files(present, types, where, written).snapshot.rows == 0:
             faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
     address = ", ".join(display(url) for url in urls)

@@ -57,6 +57,8 @@ class JobInput:
         shuffle: Order of its rows in training.
         window: Chunks whose rows are permuted together, with shuffle "window".
         snapshot: The snapshot it must have.
+        on_bad_row: What a row does that cannot be read.
+        max_bad_rows: How many rows may be left out, or which share of them; None for any.
         sample: What is put in its place first, because it is missing.
         open: Opens it, at a snapshot id where one is given.
     """
@@ -72,6 +74,8 @@ class JobInput:
     shuffle: Literal["none", "block", "window"]
     window: int
     snapshot: str | None
+    on_bad_row: Literal["fail", "skip", "quarantine"]
+    max_bad_rows: float | None
     sample: Sample | None
     open: Callable[[str | None], Source]
 

@@ -18,7 +18,8 @@ import pyarrow as pa
 from pai_train.errors import DataError, Fault, PaiTrainError, did_you_mean
 from pai_train.feed import fields, lines
 from pai_train.feed.header import BYTE_ORDER_MARK, file_columns
-from pai_train.spec.contracts import Chunk, Snapshot
+from pai_train.feed.marks import mark
+from pai_train.spec.contracts import Chunk, Marked, RowPlace, Snapshot
 from pai_train.storage.errors import ObjectChanged
 from pai_train.storage.urls import display
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 KIB, MIB = 2**10, 2**20
 INDEXED_BYTES = 16 * MIB
 """Inputs up to this size are read once to count the rows of each chunk."""
+
+LINED_BYTES = 1024 * MIB
+"""In files up to this size a bad row is told by its line too, for which the file is read up to there."""
 
 _SLACK = 64 * KIB
 _LOOK = 32 * KIB
@@ -81,7 +85,7 @@ class Piece:
 
 
 class CsvSource:
-    """Rows of CSV files; a `Source` and a `TextSource`.
+    """Rows of CSV files; a `Source`, a `TextSource` and a `MarkingSource`.
 
     A row is a line, even inside quotes, so that files can be cut anywhere. A chunk may hold no line. The chunk size
     depends on the files alone, so that the order of rows does not depend on who reads them.
@@ -153,6 +157,27 @@ class CsvSource:
     def read(self, chunk: Chunk, columns: Sequence[str], start: int = 0) -> Iterator[pa.RecordBatch]:
         yield self._decode(self._piece(chunk), columns).slice(start)
 
+    def read_marked(self, chunk: Chunk, columns: Sequence[str]) -> Marked:
+        piece = self._piece(chunk)
+        try:
+            return mark(piece.text, self._columns_of_files(), self._delimiter, self._known(columns))
+        finally:
+            if self._store.is_local:
+                self._check_unchanged(self._objects[piece.index])
+
+    def locate(self, chunk: Chunk, rows: Sequence[int]) -> Sequence[RowPlace]:
+        piece = self._piece(chunk)
+        info, offsets = self._objects[piece.index], lines.row_offsets(piece.text)
+        first = self._line_number(info, piece.offset) if rows and info.size <= LINED_BYTES else None
+        places = []
+        for row in rows:
+            offset = int(offsets[row])
+            line = None if first is None else first + piece.text.count(b"\n", 0, offset)
+            places.append(
+                RowPlace(info.url, line=line, offset=piece.offset + offset, raw=lines.line_at(piece.text, offset))
+            )
+        return places
+
     def lines(self, chunk: Chunk) -> bytes:
         return lines.normalise(self._piece(chunk).text)
 
@@ -163,13 +188,15 @@ class CsvSource:
         piece = self._piece(chunk)
         return self._place(piece, int(lines.row_offsets(piece.text)[row]))
 
-    def head(self) -> list[str | None]:
+    def head(self, *, lenient: bool = False) -> list[str | None]:
         """Reads the first chunk and returns the declared column at each field, None for a field without.
 
         Raises:
-            DataError: The header or one of the first rows cannot be read as declared.
+            DataError: The header or, unless `lenient`, one of the first rows cannot be read as declared.
         """
-        self._decode(self._piece(self._cuts[0]), list(self._columns))
+        piece = self._piece(self._cuts[0])
+        if not lenient:
+            self._decode(piece, list(self._columns))
         return self._places(self._columns_of_files())
 
     def _decode(self, piece: Piece, columns: Sequence[str]) -> pa.RecordBatch:
@@ -318,14 +345,19 @@ def look(
     columns: Mapping[str, pa.DataType],
     header: bool,
     delimiter: str = ",",
+    *,
+    lenient: bool = False,
 ) -> list[Fault]:
-    """Reads the first 64 KiB of every file and lists what does not fit the declaration; writes nothing."""
+    """Reads the first 64 KiB of every file and lists what does not fit the declaration; writes nothing.
+
+    With `lenient` rows may be bad, and only headers are looked at.
+    """
     filled = [info for info in objects if info.size]
 
     def head(info: ObjectInfo) -> list[str | None] | Fault:
         try:
             source = CsvSource([info], columns, store=store, header=header, delimiter=delimiter, chunk_bytes=_LOOK)
-            return source.head()
+            return source.head(lenient=lenient)
         except PaiTrainError as error:
             return error.fault
 

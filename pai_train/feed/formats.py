@@ -52,9 +52,17 @@ def open_files(
 
 
 def look(
-    store: Store, objects: Sequence[ObjectInfo], columns: Mapping[str, pa.DataType], written: FileFormat
+    store: Store,
+    objects: Sequence[ObjectInfo],
+    columns: Mapping[str, pa.DataType],
+    written: FileFormat,
+    *,
+    lenient: bool = False,
 ) -> list[Fault]:
-    """Reads a little of every file and lists what does not fit the declaration; writes nothing."""
+    """Reads a little of every file and lists what does not fit the declaration; writes nothing.
+
+    With `lenient` rows may be bad, and only files as a whole are looked at.
+    """
     from pai_train.feed import csv
 
-    return csv.look(store, objects, columns, written.header, written.delimiter)
+    return csv.look(store, objects, columns, written.header, written.delimiter, lenient=lenient)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pai_train.errors import DataError
-from pai_train.feed.blocks import Unit, no_rows, read_block
-from pai_train.feed.fields import fill
+from pai_train.feed.blocks import Unit, joined, no_rows, read_block, read_rows
+from pai_train.feed.nulls import fill
 from pai_train.feed.order import Int64s, delivery
 from pai_train.feed.tensors import numpy_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pai_train.feed.contracts import FeedPlan
@@ -85,9 +85,11 @@ class Turns:
                 path.touch()
                 return str(path).encode()
             unit = self._unit(item)
-            chunks = self._source.chunks()
-            pieces = [self._lines(chunks[chunk]) for chunk in unit.chunks]
+            chunks = [self._source.chunks()[chunk] for chunk in unit.chunks]
+            pieces = [self._lines(chunk) for chunk in chunks]
             order, cursors = delivery(self._plan, unit.epoch, unit.chunks, [*map(len, pieces)], unit.start)
+            if self._plan.bad_rows is not None:
+                order, cursors = self._good(chunks, order, cursors)
             lines = np.array([line for piece in pieces for line in piece], dtype=object)
             self._staged += 1
             path = self._spool / f"{self._lane}-{self._staged % 4}"
@@ -166,6 +168,11 @@ class Turns:
                 seen += len(cursors)
         for unit in window:
             read_block(self._source, self._plan, unit)
+
+    def _good(self, chunks: Sequence[Chunk], order: Int64s, cursors: Int64s) -> tuple[Int64s, Int64s]:
+        """Leaves out the lines that no row is made of."""
+        good = joined([read_rows(self._source, chunk, self._plan) for chunk in chunks]).good
+        return (order, cursors) if good is None else (order[good[order]], cursors[good[order]])
 
     def _lines(self, chunk: Chunk) -> list[bytes]:
         text: bytes = self._source.lines(chunk)  # type: ignore[attr-defined]

@@ -81,6 +81,17 @@ class InputConfig:
     window: Annotated[
         int | None, Ge(2), Le(4096), Doc("With shuffle=window: chunks whose rows are permuted together; null for 8.")
     ] = None
+    on_bad_row: Annotated[
+        Literal["fail", "skip", "quarantine"],
+        Doc(
+            "What a row does that cannot be read, or is null without a default: fail ends the run, skip leaves it out,"
+            " quarantine also writes it to bad-rows-NAME.jsonl in the run folder."
+        ),
+    ] = "fail"
+    max_bad_rows: Annotated[
+        Annotated[int, Ge(0)] | Annotated[float, Gt(0), Lt(1)] | None,
+        Doc("The run stops when more rows are left out: a whole number, or a share of the rows; null for no limit."),
+    ] = None
     sample: Annotated[
         str | None,
         Doc("File in recipes/data put in place when this input is missing, the store is local and the names agree."),

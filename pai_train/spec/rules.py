@@ -180,6 +180,9 @@ def _input(key: str, rows: InputConfig, config: JobConfig) -> Iterator[Fault]:
             types[name] = parse_type(text)
         except SyntaxFault as fault:
             yield Fault(f"not a column type: {fault.message}", where=f"{key}.columns.{name}", got=text)
+    if rows.max_bad_rows is not None and rows.on_bad_row == "fail":
+        what, todo = "no bad row is left out", "set on_bad_row to skip or quarantine, or leave max_bad_rows out"
+        yield Fault(what, where=f"{key}.max_bad_rows", got=f"{rows.max_bad_rows:g}", todo=todo)
     yield from _defaults(key, rows, types)
     yield from _roles(key, rows, types)
 
