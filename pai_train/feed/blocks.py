@@ -12,7 +12,7 @@ import pyarrow as pa
 from pai_train.feed.assemble import in_order
 from pai_train.feed.fields import EmptyError, fill
 from pai_train.feed.order import Int64s, Layout, delivery
-from pai_train.spec.contracts import EncodedSource, TextSource
+from pai_train.spec.contracts import EncodedSource, PlacedSource
 from pai_train.storage import display
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def read_block(source: Source, chunk: Chunk, plan: FeedPlan, unit: Unit, *, enco
 
 
 def _place(source: Source, chunk: Chunk, row: int) -> str:
-    if isinstance(source, TextSource):
+    if isinstance(source, PlacedSource):
         return source.place(chunk, row)
     url, _, rows = chunk.ref.rpartition("@")
     lo, hi = (int(text) for text in rows.split("-"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,12 +14,21 @@ if TYPE_CHECKING:
     from pai_train.spec.contracts import Source
     from pai_train.storage.store import ObjectInfo, Store
 
-Format = Literal["csv"]
+Format = Literal["csv", "parquet", "arrow"]
+
+
+@runtime_checkable
+class LookedAt(Protocol):
+    """A source that looks at its files itself."""
+
+    def faults(self) -> list[Fault]:
+        """Reads a little of every file and lists what does not fit the declaration; writes nothing."""
+        ...
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How files are written.
+    """How files are written; the keys of an input that are about its files.
 
     Attributes:
         name: The format.
@@ -39,22 +48,44 @@ def open_files(
 
     Args:
         objects: The files.
-        columns: The columns to read, with their types.
+        columns: The columns to read, with their types; for formats that name their columns, none for all.
         store: Where the objects are.
         written: How they are written.
 
     Raises:
         DataError: The format or the columns cannot be read so.
     """
+    if written.name == "parquet":
+        from pai_train.feed.parquet import parquet_source
+
+        return parquet_source(objects, columns, store)
+    if written.name == "arrow":
+        from pai_train.feed.ipc import ipc_source
+
+        return ipc_source(objects, columns, store)
     from pai_train.feed.csv import CsvSource
 
     return CsvSource(objects, columns, store=store, header=written.header, delimiter=written.delimiter)
 
 
 def look(
-    store: Store, objects: Sequence[ObjectInfo], columns: Mapping[str, pa.DataType], written: FileFormat
+    source: Source,
+    store: Store,
+    objects: Sequence[ObjectInfo],
+    columns: Mapping[str, pa.DataType],
+    written: FileFormat,
 ) -> list[Fault]:
-    """Reads a little of every file and lists what does not fit the declaration; writes nothing."""
+    """Reads a little of every file and lists what does not fit the declaration; writes nothing.
+
+    Args:
+        source: What `open_files` makes of the others, so that what is learned of the files need not be read again.
+        store: Where the objects are.
+        objects: The files.
+        columns: The declared columns.
+        written: How they are written.
+    """
+    if isinstance(source, LookedAt):
+        return source.faults()
     from pai_train.feed import csv
 
     return csv.look(store, objects, columns, written.header, written.delimiter)

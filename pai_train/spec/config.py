@@ -13,6 +13,9 @@ Scalar = bool | int | float | str
 STORAGE_SCHEMES = {"oss": "oss", "s3": "s3", "gcs": "gs", "azure": "az"}
 """URL scheme of each remote provider."""
 
+SELF_DESCRIBING = ("parquet", "arrow")
+"""Formats of files that say which columns they hold."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig:
@@ -55,14 +58,20 @@ class InputConfig:
         str | None,
         Doc("Of a table: only the rows that fulfil this filter, such as `f1 > 5 AND kind = 'a'`."),
     ] = None
-    format: Annotated[Literal["csv"], Doc("How the files are written.")] = "csv"
+    format: Annotated[
+        Literal["csv", "parquet", "arrow"],
+        Doc("How the files are written; arrow: Arrow IPC, files or streams."),
+    ] = "csv"
     header: Annotated[bool, Doc("Whether each file's first line names its columns.")] = False
     delimiter: Annotated[
         str, Doc("The one character between fields; `\\t` and `\\x01` stand for tab and control characters.")
     ] = ","
     columns: Annotated[
         dict[str, str],
-        Doc("Column names with MaxCompute types, in file order; for a table: the columns to read, {} for all."),
+        Doc(
+            "Column names with MaxCompute types, in file order; for a table and formats that name their columns: those"
+            " to read, {} for all."
+        ),
     ] = field(default_factory=dict)
     record_defaults: Annotated[
         list[Scalar] | dict[str, Scalar] | None,
