@@ -1,0 +1,115 @@
+"""What the feed is measured with: narrow and wide rows, as CSV, as tables and as TFRecord, on local disk."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from pai_train.spec.address import TableRef
+from pai_train.spec.ddl import parse_ddl
+from pai_train.storage import Stores
+from pai_train.tables.iceberg import IcebergTables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NARROW = {**{f"f{i}": "DOUBLE" for i in range(4)}, "kind": "STRING"}
+WIDE = {**{f"i{i}": "BIGINT" for i in range(14)}, **{f"s{i}": "STRING" for i in range(26)}}
+ARROW = {"DOUBLE": pa.float64(), "BIGINT": pa.int64(), "STRING": pa.string()}
+KINDS = np.array(["Iris-setosa", "Iris-virginica", "Iris-versicolor"], object)
+GROUP = 65536
+PART_ROWS = 2**18
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Rows of one kind.
+
+    Attributes:
+        name: For people.
+        columns: MaxCompute types by name.
+        rows: How many.
+        values: How many different ones a column of strings has, of 8 bytes each; 0 for three names of plants.
+    """
+
+    name: str
+    columns: dict[str, str]
+    rows: int
+    values: int
+
+    @property
+    def arrow(self) -> dict[str, pa.DataType]:
+        """Arrow types by name."""
+        return {name: ARROW[kind] for name, kind in self.columns.items()}
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yields the rows by row group."""
+        for seed, start in enumerate(range(0, self.rows, GROUP)):
+            yield self.batch(seed, min(GROUP, self.rows - start))
+
+    def batch(self, seed: int, rows: int) -> pa.RecordBatch:
+        """Makes rows of random values."""
+        random = np.random.default_rng(seed)
+        made: dict[str, Any] = {}
+        for name, kind in self.columns.items():
+            if kind == "DOUBLE":
+                made[name] = np.round(random.normal(size=rows), 4)
+            elif kind == "BIGINT":
+                made[name] = random.integers(0, 2**31, rows)
+            elif not self.values:
+                made[name] = KINDS[random.integers(0, 3, rows)]
+            else:
+                made[name] = pa.array(random.integers(10**7, 10**7 + self.values, rows)).cast(pa.string())
+        return pa.record_batch(made)
+
+
+def write_csv(shape: Shape, path: Path) -> None:
+    """Writes rows as CSV without header and quotes."""
+    options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
+    with pa_csv.CSVWriter(path, pa.schema(list(shape.arrow.items())), write_options=options) as writer:
+        for batch in shape.batches():
+            writer.write_batch(batch)
+
+
+def write_table(shape: Shape, root: Path) -> TableRef:
+    """Writes rows as an Iceberg table of several data files."""
+    tables, ref = IcebergTables(str(root), "bench", Stores()), TableRef("bench", shape.name)
+    declared = ", ".join(f"{column} {kind}" for column, kind in shape.columns.items())
+    tables.ensure(ref, parse_ddl(f"CREATE TABLE {shape.name} ({declared})"))
+    session, parts = tables.write(ref, "overwrite", "t"), []
+    batches = shape.batches()
+    for number in range(-(-shape.rows // PART_ROWS)):
+        writer = session.part(number, 0)
+        for batch in itertools.islice(batches, PART_ROWS // GROUP):
+            writer.write(batch)
+        parts.append(writer.finish())
+    session.commit(parts)
+    return ref
+
+
+def write_tfrecord(shape: Shape, path: Path) -> None:
+    """Writes as many rows as Examples; the same 16,384 again and again, as each has to be parsed all the same."""
+    import tensorflow as tf
+
+    def feature(value: Any) -> Any:
+        if isinstance(value, float):
+            return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+        if isinstance(value, int):
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(value).encode()]))
+
+    examples = [
+        tf.train.Example(
+            features=tf.train.Features(feature={name: feature(value) for name, value in row.items()})
+        ).SerializeToString()
+        for row in shape.batch(0, 16384).to_pylist()
+    ]
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for example in itertools.islice(itertools.cycle(examples), shape.rows):
+            writer.write(example)
