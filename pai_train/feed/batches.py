@@ -13,9 +13,10 @@ from pai_train.feed.blocks import Block, BlockReader, LaneReader, units
 from pai_train.feed.contracts import FeedPlan, Position, Shard
 from pai_train.feed.deal import Dealer
 from pai_train.feed.order import Int64s, beginning, check_position, lay_out
+from pai_train.feed.trail import Stretch, Trail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -38,6 +39,11 @@ class Taken(Protocol[T_co]):
         """The (ordinal, row) behind them."""
         ...
 
+    @property
+    def stretches(self) -> Mapping[int, Sequence[Stretch]]:
+        """The blocks' rows they are, by lane."""
+        ...
+
     def rows(self, order: Int64s | None, count: int) -> T_co:
         """Returns the first `count` rows in an order."""
         ...
@@ -53,11 +59,16 @@ class Lanes(Protocol[T_co]):
 
 @dataclass(frozen=True)
 class Delivery(Generic[T]):
-    """One superbatch in an engine's own form."""
+    """One superbatch in an engine's own form; see `Superbatch`."""
 
     rows: tuple[int, ...]
     data: T
     after: Position
+    trail: Trail
+
+    def position(self, batches: int) -> Position:
+        """Returns the position behind the first batches, at least one."""
+        return self.after if batches == len(self.rows) else self.trail.position(batches)
 
 
 def deal_lanes(lanes: Lanes[T], dealer: Dealer, plan: FeedPlan) -> Iterator[Delivery[T]]:
@@ -65,7 +76,8 @@ def deal_lanes(lanes: Lanes[T], dealer: Dealer, plan: FeedPlan) -> Iterator[Deli
     held: Delivery[T] | None = None
     delivered = 0
     while not dealer.done:
-        taken = lanes.take(dealer.at.epoch, dealer.wanted())
+        before = dealer.at
+        taken = lanes.take(before.epoch, dealer.wanted())
         hand = dealer.deal(taken.given, taken.cursors)
         if hand is None:
             dealer.end_epoch()
@@ -80,7 +92,8 @@ def deal_lanes(lanes: Lanes[T], dealer: Dealer, plan: FeedPlan) -> Iterator[Deli
             continue
         if held is not None:
             yield held
-        held = Delivery(rows, taken.rows(hand.order, sum(rows)), hand.after)
+        trail = Trail(before, hand.behind, taken.stretches)
+        held = Delivery(rows, taken.rows(hand.order, sum(rows)), hand.after, trail)
         delivered += 1
 
 
@@ -139,6 +152,7 @@ class ArrowRows:
     given: Mapping[int, int]
     cursors: Mapping[int, tuple[int, int]]
     pieces: tuple[pa.RecordBatch, ...]
+    stretches: Mapping[int, Sequence[Stretch]]
 
     def rows(self, order: Int64s | None, count: int) -> pa.RecordBatch:
         return in_order(self.pieces, order, count)
@@ -155,14 +169,14 @@ class ArrowLanes:
         }
 
     def take(self, epoch: int, wanted: Mapping[int, int]) -> ArrowRows:
-        given, cursors, pieces = {}, {}, []
+        given, cursors, pieces, stretches = {}, {}, [], {}
         for lane, count in wanted.items():
-            slices, cursor = self._lanes[lane].take(epoch, count)
+            slices, stretches[lane], cursor = self._lanes[lane].take(epoch, count)
             given[lane] = sum(piece.num_rows for piece in slices)
             pieces += slices
             if cursor is not None:
                 cursors[lane] = cursor
-        return ArrowRows(given, cursors, tuple(pieces))
+        return ArrowRows(given, cursors, tuple(pieces), stretches)
 
     def close(self) -> None:
         """Drops what was read ahead."""
@@ -178,8 +192,9 @@ class _Lane:
         self._block: Block | None = None
         self._offset = 0
 
-    def take(self, epoch: int, count: int) -> tuple[list[pa.RecordBatch], tuple[int, int] | None]:
+    def take(self, epoch: int, count: int) -> tuple[list[pa.RecordBatch], list[Stretch], tuple[int, int] | None]:
         pieces: list[pa.RecordBatch] = []
+        stretches: list[Stretch] = []
         cursor = None
         while count:
             block = self._block
@@ -192,10 +207,11 @@ class _Lane:
             piece = block.batch.slice(self._offset, count)
             self._offset += piece.num_rows
             count -= piece.num_rows
+            ends = self._offset == block.batch.num_rows
             if piece.num_rows:
                 pieces.append(piece)
-            if self._offset == block.batch.num_rows:
-                cursor = (block.unit.ordinal + 1, 0)
-            else:
-                cursor = (block.unit.ordinal, int(block.cursors[self._offset - 1]))
-        return pieces, cursor
+                cursors = block.cursors[self._offset - piece.num_rows : self._offset]
+                stretches.append(Stretch(block.unit.ordinal, cursors, ends))
+            place = block.unit.ordinal
+            cursor = (place + 1, 0) if ends else (place, int(block.cursors[self._offset - 1]))
+        return pieces, stretches, cursor

@@ -13,6 +13,7 @@ from pai_train.feed.blocks import Unit, joined, no_rows, read_block, read_rows
 from pai_train.feed.nulls import fill
 from pai_train.feed.order import Int64s, delivery
 from pai_train.feed.tensors import numpy_columns
+from pai_train.feed.trail import Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,13 +122,17 @@ class Turns:
             self._enter(unit, block.cursors)
             return numpy_columns(block.batch)
 
-    def advance(self, rows: int) -> tuple[int, int] | None:
-        """Counts rows as delivered and returns the cursor behind them, None when there were none."""
-        cursor = None
+    def advance(self, rows: int) -> tuple[list[Stretch], tuple[int, int] | None]:
+        """Counts rows as delivered and returns what they are and the cursor behind them, None when there were none."""
+        cursor, stretches = None, []
         with self._changed:
+            first = self._delivered
             self._delivered += rows
             while rows and self._ledger:
                 unit, cursors = self._ledger[0]
+                there = cursors[first : self._delivered]
+                stretches.append(Stretch(unit.ordinal, there, self._delivered >= len(cursors)))
+                first = 0
                 if self._delivered < len(cursors):
                     if self._delivered:
                         cursor = (unit.ordinal, int(cursors[self._delivered - 1]))
@@ -137,7 +142,7 @@ class Turns:
                 self._ledger.popleft()
                 if not self._delivered:
                     break
-        return cursor
+        return stretches, cursor
 
     def end_epoch(self, epoch: int) -> None:
         """Forgets an epoch."""
