@@ -212,7 +212,14 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     def objects() -> list[ObjectInfo]:
         return [info for url in urls for info in (store.glob(url) if is_glob(url) else [_there(store, url)])]
 
-    written = FileFormat(config.format, config.header, character(config.delimiter))
+    written = FileFormat(
+        config.format,
+        config.header,
+        character(config.delimiter),
+        config.quoted_newlines,
+        config.compression,
+        config.encoding,
+    )
 
     def open_objects(_: str | None) -> Source:
         return open_files(objects(), types, store, written)
@@ -237,8 +244,11 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     if present and not faults:
         where = rooms.stores.open(present[0].url)
         faults += look_at(where, present, types, written, lenient=config.on_bad_row != "fail")
-        if not faults and open_files(present, types, where, written).snapshot.rows == 0:
-            faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
+        try:
+            if not faults and open_files(present, types, where, written).snapshot.rows == 0:
+                faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
+        except PaiTrainError as error:
+            faults.append(error.fault)
     address = ", ".join(display(url) for url in urls)
     return (None if faults else _Found(address, columns, sample, open_objects)), faults
 

@@ -103,7 +103,14 @@ def check_delimiter(delimiter: str) -> bytes:
     return delimiter.encode()
 
 
-def decode(text: bytes, columns: Mapping[str, pa.DataType], delimiter: str, wanted: Sequence[str]) -> pa.RecordBatch:
+def decode(
+    text: bytes,
+    columns: Mapping[str, pa.DataType],
+    delimiter: str,
+    wanted: Sequence[str],
+    *,
+    newline: bytes | None = None,
+) -> pa.RecordBatch:
     """Reads rows.
 
     Args:
@@ -111,6 +118,7 @@ def decode(text: bytes, columns: Mapping[str, pa.DataType], delimiter: str, want
         columns: All columns in the order of the fields.
         delimiter: The one ASCII character between fields.
         wanted: The columns to return, in this order.
+        newline: The byte, of no valid UTF-8, that stands for a newline inside quotes.
 
     Returns:
         One row per line that is not blank, with the wanted columns; empty fields are null, but '' in STRING.
@@ -127,13 +135,17 @@ def decode(text: bytes, columns: Mapping[str, pa.DataType], delimiter: str, want
     orderly = lines.returns_end_lines(text)
     plain = text if orderly else lines.drop_returns(text)
     if b'"' in plain and not lines.quotes_fit(plain, mark):
-        raise _shape_error(text, columns, delimiter, types)
-    if (orderly or b"\r" not in plain) and not _arrow_differs(plain, types):
+        raise _shape_error(text, columns, delimiter, types, newline)
+    if (
+        (orderly or b"\r" not in plain)
+        and (newline is None or newline not in plain)
+        and not _arrow_differs(plain, types)
+    ):
         try:
             return parse(plain, columns, delimiter, types)
         except pa.ArrowInvalid:
             pass  # Arrow refuses some fields that the grammar allows; the strict reading decides.
-    return _strict(text, plain, columns, delimiter, types)
+    return _strict(text, plain, columns, delimiter, types, newline)
 
 
 def _arrow_differs(plain: bytes, types: Mapping[str, pa.DataType]) -> bool:
@@ -190,6 +202,7 @@ def _strict(
     columns: Mapping[str, pa.DataType],
     delimiter: str,
     types: Mapping[str, pa.DataType],
+    newline: bytes | None = None,
 ) -> pa.RecordBatch:
     """Reads the fields as bytes and checks each column against the grammar."""
     byte = None
@@ -201,18 +214,18 @@ def _strict(
     try:
         raw = parse(plain, columns, delimiter, dict.fromkeys(types, pa.binary()))
     except pa.ArrowInvalid as error:
-        raise _shape_error(text, columns, delimiter, types) from error
+        raise _shape_error(text, columns, delimiter, types, newline) from error
     converted: dict[str, Any] = {}
     first: tuple[int, str] | None = None
     for name, kind in types.items():
-        column = restored(raw.column(name), byte)
+        column = restored(raw.column(name), byte, newline)
         bad = values.first_bad(column, kind)
         if bad is None:
             converted[name] = values.convert(column, kind)
         elif first is None or bad < first[0]:
             first = (bad, name)
     if first is not None:
-        raise _field_error(text, columns, delimiter, *first)
+        raise _field_error(text, columns, delimiter, *first, newline)
     return _batch(converted) if types else raw
 
 
@@ -221,18 +234,27 @@ def stand_in(plain: bytes) -> bytes | None:
     return next((byte for byte in _NEVER_UTF8 if byte not in plain), None)
 
 
-def restored(column: Any, byte: bytes | None) -> Any:
-    """Puts carriage returns back where the byte of `stand_in` stands for them."""
-    return column if byte is None else pc.replace_substring(column, byte, b"\r")
+def restored(column: Any, returned: bytes | None, newline: bytes | None) -> Any:
+    """Puts carriage returns and newlines back where bytes stand for them."""
+    for byte, meant in ((returned, b"\r"), (newline, b"\n")):
+        if byte is not None:
+            column = pc.replace_substring(column, byte, meant)
+    return column
 
 
-def _field_error(text: bytes, columns: Mapping[str, pa.DataType], delimiter: str, row: int, column: str) -> FieldError:
+def _field_error(
+    text: bytes,
+    columns: Mapping[str, pa.DataType],
+    delimiter: str,
+    row: int,
+    column: str,
+    newline: bytes | None,
+) -> FieldError:
     start = int(lines.row_offsets(text)[row])
     field = list(lines.split(lines.line_at(text, start), delimiter.encode()))[list(columns).index(column)]
-    what, expectation = field_fault(column, columns[column], field.value)
-    return FieldError(
-        what, row=row, offset=start + field.start, column=column, value=field.value, expectation=expectation
-    )
+    value = field.value if newline is None else field.value.replace(newline, b"\n")
+    what, expectation = field_fault(column, columns[column], value)
+    return FieldError(what, row=row, offset=start + field.start, column=column, value=value, expectation=expectation)
 
 
 def field_fault(column: str, kind: pa.DataType, value: bytes) -> tuple[str, str]:
@@ -273,7 +295,11 @@ def shape_fault(line: bytes, names: Sequence[str], delimiter: str) -> ShapeFault
 
 
 def _shape_error(
-    text: bytes, columns: Mapping[str, pa.DataType], delimiter: str, types: Mapping[str, pa.DataType]
+    text: bytes,
+    columns: Mapping[str, pa.DataType],
+    delimiter: str,
+    types: Mapping[str, pa.DataType],
+    newline: bytes | None = None,
 ) -> FieldError:
     """Finds the first row of a wrong shape; a bad field in a row before it comes first."""
     names = list(columns)
@@ -281,7 +307,7 @@ def _shape_error(
         line = lines.line_at(text, start)
         fault = shape_fault(line, names, delimiter)
         if fault is not None:
-            decode(text[:start], columns, delimiter, list(types))
+            decode(text[:start], columns, delimiter, list(types), newline=newline)
             offset, value = start + fault.start, line[fault.start :]
             expectation = fault.expectation
             return FieldError(

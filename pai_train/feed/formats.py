@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pai_train.errors import Fault
+    from pai_train.feed.text_source import TextFileSource
     from pai_train.spec.contracts import Source
     from pai_train.storage.store import ObjectInfo, Store
 
-Format = Literal["csv"]
+Format = Literal["csv", "text", "jsonl"]
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,17 @@ class FileFormat:
         name: The format.
         header: CSV: whether each file's first line names its columns.
         delimiter: CSV: the one ASCII character between fields.
+        quoted_newlines: CSV: whether newlines inside quotes are data.
+        compression: Of lines: auto, none, gzip or zstd.
+        encoding: Of lines: how the text is written.
     """
 
     name: Format = "csv"
     header: bool = False
     delimiter: str = ","
+    quoted_newlines: bool = False
+    compression: str = "auto"
+    encoding: str = "utf-8"
 
 
 def open_files(
@@ -46,9 +53,7 @@ def open_files(
     Raises:
         DataError: The format or the columns cannot be read so.
     """
-    from pai_train.feed.csv import CsvSource
-
-    return CsvSource(objects, columns, store=store, header=written.header, delimiter=written.delimiter)
+    return _open_lines(objects, columns, store, written)
 
 
 def look(
@@ -63,6 +68,44 @@ def look(
 
     With `lenient` rows may be bad, and only files as a whole are looked at.
     """
-    from pai_train.feed import csv
+    from pai_train.feed.csv import look_at
+    from pai_train.feed.line_files import LOOK
 
-    return csv.look(store, objects, columns, written.header, written.delimiter, lenient=lenient)
+    def open_one(info: ObjectInfo) -> TextFileSource:
+        return _open_lines([info], columns, store, written, LOOK)
+
+    return look_at(store, objects, open_one, lenient=lenient)
+
+
+def _open_lines(
+    objects: Sequence[ObjectInfo],
+    columns: Mapping[str, pa.DataType],
+    store: Store,
+    written: FileFormat,
+    chunk_bytes: int | None = None,
+) -> TextFileSource:
+    from pai_train.feed.csv import CsvSource
+    from pai_train.feed.jsonl import JsonLines
+    from pai_train.feed.text import TextLines
+
+    if written.name != "csv":
+        lines = JsonLines if written.name == "jsonl" else TextLines
+        return lines(
+            objects,
+            columns,
+            store=store,
+            compression=written.compression,
+            encoding=written.encoding,
+            chunk_bytes=chunk_bytes,
+        )
+    return CsvSource(
+        objects,
+        columns,
+        store=store,
+        header=written.header,
+        delimiter=written.delimiter,
+        quoted_newlines=written.quoted_newlines,
+        compression=written.compression,
+        encoding=written.encoding,
+        chunk_bytes=chunk_bytes,
+    )

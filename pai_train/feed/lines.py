@@ -190,6 +190,21 @@ def field_counts(text: bytes, delimiter: bytes) -> Int64s:
     return counts
 
 
+def doubtful_starts(text: bytes, delimiter: bytes) -> list[int]:
+    """Returns where the lines start whose quotes need a closer look, see `quotes_fit`; of any text."""
+    data = np.frombuffer(text, np.uint8)
+    quotes = np.flatnonzero(data == _QUOTE)
+    newlines = np.flatnonzero(data == _NEWLINE)
+    padded = np.frombuffer(b"\n" + text + b"\n", np.uint8)
+    border = np.zeros(256, bool)
+    border[[_NEWLINE, _QUOTE, delimiter[0]]] = True
+    border[_RETURN] = returns_end_lines(text)
+    line = np.searchsorted(newlines, quotes)
+    found, misfits, opens = _judge(line, padded[quotes], padded[quotes + 2], border, delimiter)
+    starts = np.concatenate(([0], newlines + 1))
+    return [int(start) for start in starts[found[misfits & opens]]]
+
+
 def _judge(
     line: Int64s,
     before: npt.NDArray[np.uint8],

@@ -19,7 +19,14 @@ _SHAPE = -1
 _RETURNS = -2
 
 
-def mark(text: bytes, columns: Mapping[str, pa.DataType], delimiter: str, wanted: Sequence[str]) -> Marked:
+def mark(
+    text: bytes,
+    columns: Mapping[str, pa.DataType],
+    delimiter: str,
+    wanted: Sequence[str],
+    *,
+    newline: bytes | None = None,
+) -> Marked:
     """Reads rows by the grammar of `fields`, and names those that it does not allow.
 
     Args:
@@ -27,19 +34,24 @@ def mark(text: bytes, columns: Mapping[str, pa.DataType], delimiter: str, wanted
         columns: All columns in the order of the fields.
         delimiter: The one ASCII character between fields.
         wanted: The columns to return, in this order; others are not checked.
+        newline: The byte, of no valid UTF-8, that stands for a newline inside quotes.
 
     Raises:
         DataError: A wanted column is not among the columns, or its type cannot be read from text.
     """
     try:
-        batch = fields.decode(text, columns, delimiter, wanted)
+        batch = fields.decode(text, columns, delimiter, wanted, newline=newline)
         return Marked([batch], batch.num_rows, ())
     except fields.FieldError:
-        return _marked(text, columns, delimiter, {name: columns[name] for name in wanted})
+        return _marked(text, columns, delimiter, {name: columns[name] for name in wanted}, newline)
 
 
 def _marked(
-    text: bytes, columns: Mapping[str, pa.DataType], delimiter: str, types: Mapping[str, pa.DataType]
+    text: bytes,
+    columns: Mapping[str, pa.DataType],
+    delimiter: str,
+    types: Mapping[str, pa.DataType],
+    newline: bytes | None,
 ) -> Marked:
     plain = lines.normalise(text)
     counts = lines.field_counts(plain, delimiter.encode())
@@ -58,7 +70,7 @@ def _marked(
     raw = fields.parse(_some(plain, kept), columns, delimiter, dict.fromkeys(types, pa.binary()))
     read: dict[str, Any] = {}
     for place, (name, kind) in enumerate(types.items()):
-        column = fields.restored(raw.column(name), stand_in)
+        column = fields.restored(raw.column(name), stand_in, newline)
         bad = kept[values.bad_ones(column, kind)]
         fault[bad] = np.minimum(fault[bad], place)
         read[name] = column
@@ -68,7 +80,14 @@ def _marked(
     offsets = lines.row_offsets(text)
     rows = np.flatnonzero(fault != good)
     bad_rows = [
-        _bad_row(int(row), int(fault[row]), lines.line_at(text, int(offsets[row])), columns, delimiter, list(types))
+        _bad_row(
+            int(row),
+            int(fault[row]),
+            _restored(lines.line_at(text, int(offsets[row])), newline),
+            columns,
+            delimiter,
+            list(types),
+        )
         for row in rows
     ]
     return Marked([batch], len(fault), bad_rows)
@@ -100,3 +119,7 @@ def _bad_row(
     if shape is None:
         raise AssertionError(f"a line of {len(names)} fields was counted otherwise: {line!r}")
     return BadRow(row, shape.what, shape.column, fields.shown(line[shape.start :]), shape.expectation)
+
+
+def _restored(line: bytes, newline: bytes | None) -> bytes:
+    return line if newline is None else line.replace(newline, b"\n")

@@ -55,7 +55,20 @@ class InputConfig:
         str | None,
         Doc("Of a table: only the rows that fulfil this filter, such as `f1 > 5 AND kind = 'a'`."),
     ] = None
-    format: Annotated[Literal["csv"], Doc("How the files are written.")] = "csv"
+    format: Annotated[
+        Literal["csv", "text", "jsonl"],
+        Doc("How the files are written; text: one STRING column, a row per line; jsonl: a JSON object per line."),
+    ] = "csv"
+    compression: Annotated[
+        Literal["auto", "none", "gzip", "zstd"],
+        Doc("Of csv, text and jsonl; auto: as the files' first bytes say. Compressed files are read once first."),
+    ] = "auto"
+    encoding: Annotated[
+        str, Doc("How the text of csv, text and jsonl is written, such as utf-8, gbk, gb18030, latin-1 or utf-16.")
+    ] = "utf-8"
+    quoted_newlines: Annotated[
+        bool, Doc("Whether newlines inside quotes are data, of csv; such files are read once first.")
+    ] = False
     header: Annotated[bool, Doc("Whether each file's first line names its columns.")] = False
     delimiter: Annotated[
         str, Doc("The one character between fields; `\\t` and `\\x01` stand for tab and control characters.")

@@ -13,6 +13,7 @@ from pai_train.spec.config import InputConfig, JobConfig, LabelConfig, OutputCon
 from pai_train.spec.ddl import SyntaxFault, parse_ddl
 from pai_train.spec.names import character, given_twice, without_case
 from pai_train.spec.oss_address import HOST, ROLE
+from pai_train.spec.text_files import text_faults
 from pai_train.spec.types import Decimal, MaxComputeType, Primitive, Text, parse_type
 
 if TYPE_CHECKING:
@@ -174,15 +175,13 @@ def _input(key: str, rows: InputConfig, config: JobConfig) -> Iterator[Fault]:
     if len(character(rows.delimiter)) != 1 or character(rows.delimiter) in '"\r\n':
         wanted = "one character, no quote and no line end; \\t and \\x01 stand for tab and control characters"
         yield Fault("not a delimiter", where=f"{key}.delimiter", got=repr(rows.delimiter), wanted=wanted)
+    yield from text_faults(key, rows)
     types: dict[str, MaxComputeType] = {}
     for name, text in rows.columns.items():
         try:
             types[name] = parse_type(text)
         except SyntaxFault as fault:
             yield Fault(f"not a column type: {fault.message}", where=f"{key}.columns.{name}", got=text)
-    if rows.max_bad_rows is not None and rows.on_bad_row == "fail":
-        what, todo = "no bad row is left out", "set on_bad_row to skip or quarantine, or leave max_bad_rows out"
-        yield Fault(what, where=f"{key}.max_bad_rows", got=f"{rows.max_bad_rows:g}", todo=todo)
     yield from _defaults(key, rows, types)
     yield from _roles(key, rows, types)
 
