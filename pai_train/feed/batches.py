@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from pai_train.feed.contracts import Measure
     from pai_train.spec.contracts import Source
 
 T = TypeVar("T")
@@ -120,6 +121,7 @@ def arrow_superbatches(
     parallel: int | None = None,
     *,
     encoded: bool = False,
+    measure: Measure = nullcontext,
 ) -> Iterator[Iterator[Delivery[pa.RecordBatch]]]:
     """Reads a source as Arrow superbatches.
 
@@ -130,6 +132,7 @@ def arrow_superbatches(
         shard: Which worker reads.
         parallel: Chunks read at once; None for as many as there are cores.
         encoded: Whether strings may come dictionary encoded, where the source has them so.
+        measure: Measures the reading of a block.
 
     Raises:
         DataError: The position belongs to other data or another order, or a row cannot be read.
@@ -138,7 +141,7 @@ def arrow_superbatches(
     workers = parallel or os.cpu_count() or 1
     with ThreadPoolExecutor(workers, thread_name_prefix="read") as executor:
         ahead = max(1, -(-workers // max(1, len(dealer.lanes))))
-        lanes = ArrowLanes(plan, dealer, BlockReader(source, plan, executor, encoded=encoded), ahead)
+        lanes = ArrowLanes(plan, dealer, BlockReader(source, plan, executor, encoded, measure), ahead)
         try:
             yield deal_lanes(lanes, dealer, plan)
         finally:

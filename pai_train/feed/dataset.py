@@ -58,7 +58,14 @@ class _Lease:
 
 def _release(handle: int, feed: Feed) -> None:
     _feeds.pop(handle, None)
+    _forget(feed)
     feed.close()
+
+
+def _forget(feed: Feed) -> None:
+    for number, reading in list(_readings.items()):
+        if reading.feed is feed:
+            _readings.pop(number, None)
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,7 @@ class _Reading:
     """One pass as arrays: runs of batches of one length, and apart from them the last batch of the pass."""
 
     def __init__(self, feed: Feed, columns: _Columns) -> None:
-        self._feed = feed
+        self.feed = feed
         self._columns = columns
         self._nothing = [np.False_, np.int64(columns.size or 1), *columns.nothing()]
         self._pass: Pass = feed.begin(encoded=columns.encoded)
@@ -134,23 +141,23 @@ class _Reading:
 
     def run(self) -> list[Any]:
         """Returns the next run: whether there is one, the rows of each of its batches, and its arrays."""
-        with _faults(self._feed):
+        with _faults(self.feed):
             self._pass.check()
             return next(self._runs, self._nothing)
 
     def last(self) -> list[Any]:
         """Returns the pass's last batch, as a run, and notes the pass as done."""
-        with _faults(self._feed):
+        with _faults(self.feed):
             self._pass.check()
             if self._last is None:
                 return self._nothing
             batch, after = self._last
-            self._feed.complete(after)
+            self.feed.complete(after)
             return [np.True_, np.int64(batch.num_rows), *self._columns.parts(batch)]
 
     def _cut(self) -> Iterator[list[Any]]:
         while (delivery := self._pass.next()) is not None:
-            self._feed.hand(delivery)
+            self.feed.hand(delivery)
             batch, lengths, first = delivery.data, [delivery.rows[number] for number in filled(delivery)], 0
             if self._pass.ends_with(delivery):
                 last = lengths.pop()
@@ -220,16 +227,21 @@ def _begin(handle: np.int64) -> np.int64:
     number = next(_numbers)
     with _faults(feed):
         reading = _Reading(feed, _Columns.of(feed))
-        for old, other in list(_readings.items()):
-            if other._feed is feed:
-                del _readings[old]
+        _forget(feed)
         _readings[number] = reading
     return np.int64(number)
 
 
 def _run(number: np.int64) -> list[Any]:
-    return _readings[int(number)].run()
+    return _reading(number).run()
 
 
 def _last(number: np.int64) -> list[Any]:
-    return _readings[int(number)].last()
+    return _reading(number).last()
+
+
+def _reading(number: np.int64) -> _Reading:
+    reading = _readings.get(int(number))
+    if reading is None:
+        raise ValueError("this pass over the feed was ended: another one has begun, or the feed was closed")
+    return reading

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pyarrow as pa
@@ -48,6 +49,7 @@ class Feed:
         engine: 'tf_data' or 'queue_runner'.
         parallel: Chunks read at once; None for the number of cores.
         position: Where to begin, as `position` gave it; None for the beginning.
+        name: What the rows are, for `stats`.
 
     Attributes:
         source: The rows.
@@ -71,6 +73,7 @@ class Feed:
         engine: str = "tf_data",
         parallel: int | None = None,
         position: Mapping[str, Any] | None = None,
+        name: str = "the input",
     ) -> None:
         self.source = source
         self.plan = replace(plan, steps=max(1, SUPERBATCH_ROWS // plan.batch_size), epochs=None)
@@ -79,7 +82,8 @@ class Feed:
         self.fault: Exception | None = None
         self._epochs = epochs
         self._shard = shard
-        self._reader = Reader(source, self.plan, shard, engine, parallel)
+        self._name = name
+        self._reader = Reader(source, self.plan, shard, engine, parallel, partial(self.stats.reading, name))
         self._layout = lay_out(source.chunks(), self.plan)
         self._pass: Pass | None = None
         self._go_to(beginning(source.snapshot, self.plan, self._layout))
@@ -192,6 +196,11 @@ class Feed:
         self.close()
         self._go_to(at)
 
+    @property
+    def waited_for(self) -> str:
+        """One sentence about what the loop over `numpy` or `arrow` waited for."""
+        return self.stats.sentence(self._name)
+
     def close(self) -> None:
         """Ends the pass that is under way."""
         if self._pass is not None:
@@ -229,7 +238,7 @@ class Feed:
                 yield delivery, convert(delivery.data)
 
         try:
-            with ahead(converted, _AHEAD, self.stats) as elements:
+            with ahead(converted, _AHEAD, self.stats, name=self._name) as elements:
                 for delivery, data in elements:
                     self.hand(delivery)
                     first, numbers = 0, filled(delivery)

@@ -127,7 +127,15 @@ def open_feed(
     )
     shard = Shard(worker, workers)
     return Feed(
-        source, plan, epochs=epochs, label=label, shard=shard, engine=engine, parallel=parallel, position=position
+        source,
+        plan,
+        epochs=epochs,
+        label=label,
+        shard=shard,
+        engine=engine,
+        parallel=parallel,
+        position=position,
+        name=", ".join(names),
     )
 
 
@@ -179,9 +187,6 @@ def _files(
         raise DataError("the objects of one feed lie on different stores", got=", ".join(names))
     objects = [info for url in urls for info in _found(store, url)]
     types = _types(columns) if isinstance(columns, Mapping) else {}
-    if not types and written.name == "csv":
-        wanted = "names with types, in file order, such as {'f1': 'DOUBLE', 'f2': 'STRING'}"
-        raise DataError("CSV files need columns", where=", ".join(names), wanted=wanted)
     return open_files(objects, types, store, written)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pai_train.feed.contracts import FeedPlan, Position, Shard
+    from pai_train.feed.contracts import FeedPlan, Measure, Position, Shard
     from pai_train.spec.contracts import Source
 
 KEPT = 64
@@ -36,6 +36,7 @@ class Reader:
         shard: Which worker's rows.
         engine: 'tf_data' or 'queue_runner'.
         parallel: Chunks read at once; None for the number of cores.
+        measure: Measures the reading of a block.
     """
 
     source: Source
@@ -43,6 +44,7 @@ class Reader:
     shard: Shard
     engine: str
     parallel: int | None
+    measure: Measure
 
     def superbatches(self, at: Position, epochs: int | None, *, encoded: bool) -> Iterator[Arrow]:
         """Yields Arrow superbatches from a position to the end of the last of so many epochs, counted from the first.
@@ -54,14 +56,16 @@ class Reader:
         if self.engine == "queue_runner":
             yield from self._through_queues(plan, at)
             return
-        with arrow_superbatches(self.source, plan, at, self.shard, self.parallel, encoded=encoded) as deliveries:
+        with arrow_superbatches(
+            self.source, plan, at, self.shard, self.parallel, encoded=encoded, measure=self.measure
+        ) as deliveries:
             yield from deliveries
 
     def _through_queues(self, plan: FeedPlan, at: Position) -> Iterator[Arrow]:
         from pai_train.feed.queue_runner import queue_superbatches
 
         schema = pa.schema([self.source.schema.field(name) for name in plan.columns])
-        with queue_superbatches(self.source, plan, at, self.shard) as deliveries:
+        with queue_superbatches(self.source, plan, at, self.shard, self.measure) as deliveries:
             for found in deliveries:
                 columns = [_column(found.data[field.name], field.type) for field in schema]
                 batch = pa.RecordBatch.from_arrays(columns, schema=schema)

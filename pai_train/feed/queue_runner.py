@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,6 +21,7 @@ from pai_train.spec.contracts import Source, TextSource
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pai_train.feed.contracts import Measure
     from pai_train.feed.deal import Dealer
     from pai_train.feed.order import Int64s
     from pai_train.feed.trail import Stretch
@@ -39,18 +40,25 @@ GRACE_S = 10
 class QueueRunnerEngine:
     """Reads through one TF1 graph per opening, and one session."""
 
+    def __init__(self, measure: Measure = nullcontext) -> None:
+        self._measure = measure
+
     @contextmanager
     def open(
         self, source: Source, plan: FeedPlan, at: Position | None = None, shard: Shard = Shard()
     ) -> Iterator[Iterator[Superbatch]]:
         """Starts reading; see `pai_train.feed.contracts.Engine`."""
-        with queue_superbatches(source, plan, at, shard) as deliveries:
+        with queue_superbatches(source, plan, at, shard, self._measure) as deliveries:
             yield (Superbatch(delivery.data, delivery.rows, delivery.after) for delivery in deliveries)
 
 
 @contextmanager
 def queue_superbatches(
-    source: Source, plan: FeedPlan, at: Position | None = None, shard: Shard = Shard()
+    source: Source,
+    plan: FeedPlan,
+    at: Position | None = None,
+    shard: Shard = Shard(),
+    measure: Measure = nullcontext,
 ) -> Iterator[Iterator[Delivery[Mapping[str, np.ndarray[Any, Any]]]]]:
     """Reads a source as superbatches of numpy columns.
 
@@ -59,7 +67,7 @@ def queue_superbatches(
     """
     dealer = start(source, plan, at, shard)
     with tempfile.TemporaryDirectory(prefix="pai_train-spool-", ignore_cleanup_errors=True) as spool:
-        lanes = QueueLanes(source, plan, dealer, Path(spool))
+        lanes = QueueLanes(source, plan, dealer, Path(spool), measure)
         try:
             yield deal_lanes(lanes, dealer, plan)
         finally:
@@ -84,10 +92,10 @@ class QueueRows:
 class QueueLanes:
     """A graph with a pipeline of queues per lane; its `QUEUE_RUNNERS` fill them, one session long."""
 
-    def __init__(self, source: Source, plan: FeedPlan, dealer: Dealer, spool: Path) -> None:
+    def __init__(self, source: Source, plan: FeedPlan, dealer: Dealer, spool: Path, measure: Measure) -> None:
         self._plan = plan
         self._nothing = [np.zeros(0, numpy_dtype(source.schema.field(name))) for name in plan.columns]
-        self._turns = {lane: Turns(source, plan, dealer, lane, spool) for lane in dealer.lanes}
+        self._turns = {lane: Turns(source, plan, dealer, lane, spool, measure) for lane in dealer.lanes}
         epochs = None if plan.epochs is None else max(1, plan.epochs - dealer.at.epoch)
         self.graph = tf.Graph()
         with self.graph.as_default(), _without_advice():
