@@ -22,12 +22,14 @@ REQUIRED_US = 1.0
 
 
 def per_item(items, count: int) -> float:
+    """Returns the microseconds that taking one of the items costs."""
     began = time.thread_time()
     assert sum(1 for _ in items) == count
     return (time.thread_time() - began) / count * 1e6
 
 
 def metered_step() -> float:
+    """Takes from the host queue, which measures."""
     stats = Stats()
     with ahead(iter(range(STEPS)), STEPS + 1, stats, name="rows") as elements:
         while elements._queue.qsize() < STEPS + 1:
@@ -36,6 +38,7 @@ def metered_step() -> float:
 
 
 def bare_step() -> float:
+    """Takes from a queue that does not."""
     queue: Queue[int] = Queue()
     for item in range(STEPS + 1):
         queue.put(item)
@@ -43,6 +46,7 @@ def bare_step() -> float:
 
 
 def block() -> float:
+    """Measures blocks in which nothing is read."""
     stats = Stats()
     began = time.thread_time()
     for _ in range(BLOCKS):
@@ -52,6 +56,7 @@ def block() -> float:
 
 
 def main() -> None:
+    """Prints the figures, and writes them where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     path = parser.parse_args().json
