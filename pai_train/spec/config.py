@@ -13,6 +13,9 @@ Scalar = bool | int | float | str
 STORAGE_SCHEMES = {"oss": "oss", "s3": "s3", "gcs": "gs", "azure": "az"}
 """URL scheme of each remote provider."""
 
+SELF_DESCRIBING = ("parquet", "arrow")
+"""Formats of files that say which columns they hold."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig:
@@ -56,8 +59,11 @@ class InputConfig:
         Doc("Of a table: only the rows that fulfil this filter, such as `f1 > 5 AND kind = 'a'`."),
     ] = None
     format: Annotated[
-        Literal["csv", "text", "jsonl"],
-        Doc("How the files are written; text: one STRING column, a row per line; jsonl: a JSON object per line."),
+        Literal["csv", "text", "jsonl", "parquet", "arrow"],
+        Doc(
+            "How the files are written; text: one STRING column, a row per line; jsonl: a JSON object per line; arrow:"
+            " Arrow IPC, files or streams."
+        ),
     ] = "csv"
     compression: Annotated[
         Literal["auto", "none", "gzip", "zstd"],
@@ -75,7 +81,10 @@ class InputConfig:
     ] = ","
     columns: Annotated[
         dict[str, str],
-        Doc("Column names with MaxCompute types, in file order; for a table: the columns to read, {} for all."),
+        Doc(
+            "Column names with MaxCompute types, in file order; for a table and formats that name their columns: those"
+            " to read, {} for all."
+        ),
     ] = field(default_factory=dict)
     record_defaults: Annotated[
         list[Scalar] | dict[str, Scalar] | None,
