@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pai_train.errors import DataError, did_you_mean
-from pai_train.feed.contracts import WINDOW, FeedPlan, Shard, Shuffle, Split
+from pai_train.feed.contracts import WINDOW, FeedPlan, Position, Shard, Shuffle, Split
 from pai_train.feed.feed import Feed
 from pai_train.feed.formats import FileFormat, Format, open_files
+from pai_train.feed.order import merge
 from pai_train.storage import ObjectMissing, Stores, basename, display, is_glob, join, open_store, resolve
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ TABLES = "data/tables"
 PROJECT = "pai_train"
 _TABLE = "odps://"
 _ENGINES = ("tf_data", "queue_runner")
+_PACKED = ("gz", "gzip", "zst", "zstd")
+_ENDINGS = {"txt": "text", "ndjson": "jsonl", "ipc": "arrow", "feather": "arrow", "tfrecords": "tfrecord"}
 
 
 def open_feed(
@@ -74,9 +77,10 @@ def open_feed(
         workers: How many share the rows, `lanes` at most.
         position: Where to begin, as `Feed.position` gave it.
         select: Of the columns, those delivered, in their order; None for all.
-        format: How files are written; None for what the first file's ending says.
-        header: CSV: whether each file's first line names its columns.
-        delimiter: CSV: the one character between fields.
+        format: How files are written, as a `FileFormat` says more of it; None for what the first one's ending says, CSV
+            where that says nothing.
+        header: CSV, of a format given by name or ending: whether each file's first line names its columns.
+        delimiter: CSV, as well: the one character between fields.
         tables: The folder or URL of the tables, or a table store; None for `data/tables`.
         where: Of a table: only the rows that fulfil this filter.
         snapshot: Of a table: this snapshot; None for the current one.
@@ -139,6 +143,20 @@ def open_feed(
     )
 
 
+def merge_positions(positions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Puts the positions of all workers of one feed together, for any number of workers to go on from.
+
+    Args:
+        positions: One of each worker, in their order, behind the same batch.
+
+    Raises:
+        DataError: They do not belong together.
+    """
+    if not positions:
+        raise DataError("there is no position", wanted="one of each worker")
+    return merge([Position.from_json(position) for position in positions]).to_json()
+
+
 def _check(**numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and number < 1:
@@ -168,7 +186,10 @@ def _written(name: str, given: str | None, header: bool, delimiter: str) -> File
     from pai_train.spec.names import character
 
     known = get_args(Format)
-    ending = basename(resolve(".", name)).rpartition(".")[2].lower()
+    endings = basename(resolve(".", name)).lower().split(".")[1:]
+    while endings and endings[-1] in _PACKED:
+        endings.pop()
+    ending = _ENDINGS.get(endings[-1], endings[-1]) if endings else ""
     chosen = given or (ending if ending in known else "csv")
     _choice("format", chosen, known)
     return FileFormat(chosen, header, character(delimiter))  # type: ignore[arg-type]

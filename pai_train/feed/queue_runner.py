@@ -92,7 +92,9 @@ class QueueRows:
 class QueueLanes:
     """A graph with a pipeline of queues per lane; its `QUEUE_RUNNERS` fill them, one session long."""
 
-    def __init__(self, source: Source, plan: FeedPlan, dealer: Dealer, spool: Path, measure: Measure) -> None:
+    def __init__(
+        self, source: Source, plan: FeedPlan, dealer: Dealer, spool: Path, measure: Measure = nullcontext
+    ) -> None:
         self._plan = plan
         self._nothing = [np.zeros(0, numpy_dtype(source.schema.field(name))) for name in plan.columns]
         self._turns = {lane: Turns(source, plan, dealer, lane, spool, measure) for lane in dealer.lanes}

@@ -185,6 +185,46 @@ def test_workers_share_the_rows_and_know_how_many_batches_they_get():
     assert seen == Counter(range(ROWS))
 
 
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.integers(0, 40), min_size=2, max_size=8),
+    st.integers(2, 20),
+    st.integers(2, 4),
+    st.integers(1, 4),
+    st.integers(0, 50),
+)
+def test_other_workers_go_on_from_the_positions_of_all(sizes, batch_size, before, then, stop):
+    source = MemorySource(sizes)
+
+    def opened(worker, workers, position=None):
+        plan = FeedPlan(("id",), batch_size, {}, shuffle="window", window=2, seed=1)
+        return Feed(source, plan, shard=Shard(worker, workers), position=position)
+
+    feeds = [opened(worker, before) for worker in range(before)]
+    stop %= (max(feed.batches for feed in feeds) + 1) or 1
+    positions = []
+    for feed in feeds:
+        for _ in zip(range(stop), feed.numpy(), strict=False):
+            pass
+        positions.append(feed.position)
+    taken = -(-source.snapshot.rows // batch_size) - stop
+    if not any(feed.batches for feed in feeds) or not taken:
+        return
+    whole = ids(opened(0, 1).numpy())
+    merged = pai_train.merge_positions(json.loads(json.dumps(positions)))
+    assert ids(opened(0, 1, merged).numpy()) == whole[stop:]
+    rest = Counter(i for worker in range(then) for batch in ids(opened(worker, then, merged).numpy()) for i in batch)
+    assert rest == Counter(i for batch in whole[stop:] for i in batch)
+
+
+def test_positions_that_do_not_belong_together_are_refused():
+    feeds = [feed_of(shard=Shard(worker, 2)) for worker in range(2)]
+    for number, feed in enumerate(feeds):
+        list(islice(feed.numpy(), 3 + number))
+    with pytest.raises(DataError, match="do not belong together"):
+        pai_train.merge_positions([feed.position for feed in feeds])
+
+
 def test_a_position_of_other_data_is_refused():
     position = feed_of().position
     with pytest.raises(DataError, match="data changed"):
@@ -238,6 +278,28 @@ def test_files_of_a_store(s3_server, monkeypatch):
     assert named.schema.names == ["id"]
     with pytest.raises(StorageError, match="did you mean 'part-"):
         pai_train.open_feed(f"{root}/feed/part-.csv", CSV, **more)
+
+
+@pytest.mark.parametrize("name", ["rows.csv.gz", "rows.parquet", "rows.jsonl", "rows"])
+def test_the_ending_tells_the_format(tmp_path, name):
+    import gzip
+
+    import pyarrow.parquet as pq
+
+    path, columns = tmp_path / name, CSV
+    if name == "rows.parquet":
+        columns = ["id", "name"]
+        pq.write_table(pa.table({"id": range(50), "x": np.arange(50) / 4, "name": [f"n{i}" for i in range(50)]}), path)
+    elif name == "rows.jsonl":
+        path.write_text("".join(json.dumps({"id": i, "x": i / 4, "name": f"n{i}"}) + "\n" for i in range(50)))
+    else:
+        path.write_bytes(gzip.compress(lines(0, 50)) if name.endswith("gz") else lines(0, 50))
+    feed = pai_train.open_feed(str(path), columns, batch_size=16, shuffle="block")
+    assert feed.schema.names == list(columns)
+    rows = {
+        int(i): text for batch in feed.dataset() for i, text in zip(batch["id"], batch["name"].numpy(), strict=True)
+    }
+    assert rows == {i: f"n{i}".encode() for i in range(50)}
 
 
 def test_rows_of_a_table(tmp_path, monkeypatch):

@@ -127,7 +127,6 @@ def stopped(source, plan, at, workers, stop):
                     first, n = first + rows, n + 1
                 after = delivery.after
                 e, n = after.epoch, after.batch
-        # A worker without a lane stands nowhere.
         parts.append(after or parts[0])
     return seen, merge(parts)
 
