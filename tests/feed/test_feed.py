@@ -326,8 +326,7 @@ def test_rows_of_a_table(tmp_path, monkeypatch):
     assert 300 < sum(len(batch["id"]) for batch in by_address.numpy()) < 700
     told = by_address.stats.to_json()
     assert 300 < told["rows"] < 700
-    assert told["bytes"] > 1000
-    assert min(told["sources"]["odps://pai_train/tables/points"][work] for work in ("read", "decode")) > 0
+    assert told["sources"]["odps://pai_train/tables/points"]["decode"] > 0
 
 
 @pytest.mark.parametrize(
