@@ -27,7 +27,7 @@ class SourceSeconds:
 
     Attributes:
         read: Getting bytes from the store.
-        decode: Turning bytes into rows. Local tables are read by Arrow itself: that is in here, and in no count of bytes.
+        decode: Turning bytes into rows; for local tables, which Arrow reads by itself, reading too.
         queue: The thread that hands rows to the loop waiting for room: input is ahead of the loop.
     """
 
