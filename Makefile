@@ -30,6 +30,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/storage.py
 	$(BIN)/python benchmarks/paiio.py
 	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/metering.py
 
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pai_train.experiment.record import Record
+    from pai_train.feed.feed import Feed
+    from pai_train.feed.open import merge_positions, open_feed
     from pai_train.findings import Report
     from pai_train.front.composed import Composed, compose
     from pai_train.spec.config import JobConfig
     from pai_train.stage import Staged
 
-__all__ = ["__version__", "compose", "run"]
+__all__ = ["Feed", "__version__", "compose", "merge_positions", "open_feed", "run"]
+
+_ELSEWHERE = {
+    "compose": "pai_train.front.composed",
+    "Feed": "pai_train.feed.feed",
+    "merge_positions": "pai_train.feed.open",
+    "open_feed": "pai_train.feed.open",
+}
 
 __version__ = "0.1.0"
 
@@ -34,8 +43,8 @@ def run(job: Composed | JobConfig) -> Record | Report | Staged:
 
 
 def __getattr__(name: str) -> Any:
-    if name != "compose":
+    if name not in _ELSEWHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pai_train.front.composed import compose
+    from importlib import import_module
 
-    return compose
+    return getattr(import_module(_ELSEWHERE[name]), name)

@@ -25,6 +25,7 @@ from pai_train.feed.bad_rows import BadRows
 from pai_train.feed.contracts import FeedPlan, Position
 from pai_train.feed.engines import engine
 from pai_train.feed.order import lay_out
+from pai_train.feed.stats import Stats
 from pai_train.models.load import build
 from pai_train.pins import Held, Pins
 from pai_train.storage import display
@@ -195,13 +196,14 @@ class _Training:
         from pai_train.training.fit import Feed, Fit, last_metrics
 
         job, record = self._job, self._record
-        parallel = job.engine.parallel
-        feeds = engine(job.engine.name, None if parallel == "auto" else parallel)
+        parallel = None if job.engine.parallel == "auto" else job.engine.parallel
+        stats, address = Stats(), job.inputs["train"].address
+        feeds = engine(job.engine.name, parallel, partial(stats.reading, address))
         plan = self._plan(job.inputs["train"], label, learner)
         held_out: Feed | None = None
         test = self._held_out(plan, sources)
         if test is not None:
-            held_out = partial(feeds.open, *test)
+            held_out = partial(engine(job.engine.name, parallel).open, *test)
         layout = lay_out(sources["train"].chunks(), plan)
         epoch_steps = layout.batches(plan)
         if epoch_steps == 0:
@@ -222,8 +224,10 @@ class _Training:
                 checkpoints=checkpoints,
                 config=job.train,
                 depth=job.engine.ahead,
-                watcher=Watch(record, lines, progress, job.inputs["train"].address, metrics),
+                watcher=Watch(record, lines, progress, address, metrics),
                 stop=lambda: self._signals.requested,
+                source=address,
+                stats=stats,
             ).run(state)
         record.metrics = last_metrics(state)
         record.epochs, record.steps = state.epoch, state.step

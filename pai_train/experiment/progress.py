@@ -39,6 +39,7 @@ class _Seen(NamedTuple):
     loss: SupportsFloat
     metrics: Mapping[str, SupportsFloat]
     waited_s: float
+    read_bytes: int
 
 
 class _Sample(NamedTuple):
@@ -46,6 +47,7 @@ class _Sample(NamedTuple):
     step: int
     rows: int
     waited_s: float
+    read_bytes: int
 
 
 class Progress:
@@ -115,6 +117,7 @@ class Progress:
         loss: SupportsFloat,
         metrics: Mapping[str, SupportsFloat],
         waited_s: float,
+        read_bytes: int = 0,
     ) -> None:
         """Notes where the training stands. Costs about a microsecond unless a line is due.
 
@@ -125,8 +128,9 @@ class Progress:
             loss: Turned into a float only when shown, so a tensor on a device may be given.
             metrics: As `loss`, by name.
             waited_s: Seconds waited for input since this process started.
+            read_bytes: Bytes of the input read since then.
         """
-        self._seen = _Seen(epoch, step, rows, loss, metrics, waited_s)
+        self._seen = _Seen(epoch, step, rows, loss, metrics, waited_s, read_bytes)
         now = self._clock()
         if now >= self._next:
             self._draw(now)
@@ -140,9 +144,10 @@ class Progress:
         loss: SupportsFloat,
         metrics: Mapping[str, SupportsFloat],
         waited_s: float,
+        read_bytes: int = 0,
     ) -> None:
         """As `update`, at the end of an epoch: a plain line is written, unless the last one is quite new."""
-        self._seen = _Seen(epoch, step, rows, loss, metrics, waited_s)
+        self._seen = _Seen(epoch, step, rows, loss, metrics, waited_s, read_bytes)
         now = self._clock()
         spoken_at = self._next - self._every_s
         ended = not self._terminal and (now - spoken_at >= EPOCH_EVERY_S or epoch == self._epochs)
@@ -212,12 +217,14 @@ class Progress:
         words = [f"{_rounded(rate) if short else _whole(rate)} rows/s"]
         if self._total and seen.step > since.step:
             words.append(f"ETA {_clock_time((self._total - seen.step) * seconds / (seen.step - since.step))}")
-        return [*words, f"waiting {min(max((seen.waited_s - since.waited_s) / seconds, 0), 1):.0%}"]
+        words.append(f"waiting {min(max((seen.waited_s - since.waited_s) / seconds, 0), 1):.0%}")
+        read = (seen.read_bytes - since.read_bytes) / seconds
+        return [*words, f"{_rounded(read)}B/s"] if read > 0 else words
 
     def _sample(self, seen: _Seen, now: float) -> None:
         samples = self._samples
         if not samples or now - samples[-1].at >= LIVE_EVERY_S:
-            samples.append(_Sample(now, seen.step, seen.rows, seen.waited_s))
+            samples.append(_Sample(now, seen.step, seen.rows, seen.waited_s, seen.read_bytes))
         while len(samples) > 2 and samples[1].at <= now - WINDOW_S:
             samples.popleft()
 
@@ -286,7 +293,7 @@ def _paired(metrics: Mapping[str, str]) -> list[str]:
 
 
 def _rounded(rate: float) -> str:
-    for size, letter in ((1e6, "M"), (1e3, "k")):
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if rate >= size:
             return f"{rate / size:.2g}{letter}" if rate < 100 * size else f"{rate / size:.0f}{letter}"
     return _whole(rate)

@@ -99,6 +99,8 @@ class Record:
         rows_per_s: Rows per second of the training loop.
         stall_fraction: Share of the loop's time spent waiting for input, 0 to 1.
         waited_for: The sentence about it.
+        feed: What the training input cost: seconds the loop waited and was busy, the first call left out; rows, batches
+            and bytes; and by source the seconds that threads read, decoded, and waited for the loop to take rows.
         storage: What each remote store was asked for, by scheme: requests, retries, bytes, seconds waited.
         checkpoint: Where the newest checkpoint is.
         weights_sha256: Hash of the final weights.
@@ -136,6 +138,7 @@ class Record:
     rows_per_s: float | None = None
     stall_fraction: float | None = None
     waited_for: str | None = None
+    feed: dict[str, Any] = field(default_factory=dict)
     storage: dict[str, dict[str, int | float]] = field(default_factory=dict)
     checkpoint: str | None = None
     weights_sha256: str | None = None
@@ -180,6 +183,7 @@ class Record:
         rows_per_s: float | None = None,
         stall_fraction: float | None = None,
         waited_for: str | None = None,
+        feed: Mapping[str, Any] | None = None,
     ) -> None:
         """Notes the end of an epoch and saves; metrics are by set of rows, and sets not given stay as they were."""
         self.epochs = epochs
@@ -189,6 +193,7 @@ class Record:
         self.rows_per_s = rows_per_s
         self.stall_fraction = stall_fraction
         self.waited_for = waited_for
+        self.feed = dict(feed or {})
         self.save()
 
     def finish(self, error: BaseException | None = None) -> int:

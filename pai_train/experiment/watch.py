@@ -84,6 +84,7 @@ class Watch:
             rows_per_s=self._rate(rows),
             stall_fraction=stats.stall_fraction,
             waited_for=stats.sentence(self._source_name),
+            feed=stats.to_json(),
         )
 
     def saved(self, url: str) -> None:
@@ -105,4 +106,5 @@ class Watch:
             "loss": values.get("loss", float("nan")),
             "metrics": rest,
             "waited_s": stats.waited_s,
+            "read_bytes": stats.bytes,
         }

@@ -24,6 +24,7 @@ def ahead(
     depth: int,
     stats: Stats,
     *,
+    name: str | None = None,
     clock: Callable[[], float] = perf_counter,
     patience_s: float = 5.0,
 ) -> Iterator[Iterator[T]]:
@@ -37,6 +38,7 @@ def ahead(
         depth: Elements kept ready. One more is held by the thread while the queue is full.
         stats: Gets the consumer's waiting and busy seconds. The first round, from the first request to the second, is
             left out as warm-up, and so is the wait for the end of the data.
+        name: The source whose `queue` seconds in `stats` are this thread's waits for room; None for none.
         clock: Seconds, monotonic.
         patience_s: How long leaving waits for a thread that is inside a call to the iterator, which cannot be
             interrupted; past that it is left to end by itself. A thread blocked on the full queue ends at once.
@@ -49,7 +51,7 @@ def ahead(
     """
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
-    host = _HostQueue(source, depth, stats, clock)
+    host = _HostQueue(source, depth, stats, clock, name)
     host.start()
     try:
         yield host
@@ -71,8 +73,10 @@ class _HostQueue(Generic[T], Iterator[T]):
         depth: int,
         stats: Stats,
         clock: Callable[[], float],
+        name: str | None,
     ) -> None:
         self._source = source
+        self._name = name
         self._queue: Queue[Any] = Queue(depth)
         self._stats = stats
         self._clock = clock
@@ -154,6 +158,15 @@ class _HostQueue(Generic[T], Iterator[T]):
         while not self._stopped:
             # The element goes straight into the queue: a variable would keep one more alive during the next read.
             try:
-                self._queue.put(next(iterator))
+                if self._name is None or not self._queue.full():
+                    self._queue.put(next(iterator))
+                else:
+                    self._put(next(iterator), self._name)
             except StopIteration:
                 return
+
+    def _put(self, element: T, name: str) -> None:
+        began = perf_counter()
+        self._queue.put(element)
+        del element
+        self._stats.spent(name, "queue", perf_counter() - began)

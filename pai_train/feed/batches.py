@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -13,12 +13,14 @@ from pai_train.feed.blocks import Block, BlockReader, LaneReader, units
 from pai_train.feed.contracts import FeedPlan, Position, Shard
 from pai_train.feed.deal import Dealer
 from pai_train.feed.order import Int64s, beginning, check_position, lay_out
+from pai_train.feed.trail import Stretch, Trail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
+    from pai_train.feed.contracts import Measure
     from pai_train.spec.contracts import Source
 
 T = TypeVar("T")
@@ -38,6 +40,11 @@ class Taken(Protocol[T_co]):
         """The (ordinal, row) behind them."""
         ...
 
+    @property
+    def stretches(self) -> Mapping[int, Sequence[Stretch]]:
+        """The blocks' rows they are, by lane."""
+        ...
+
     def rows(self, order: Int64s | None, count: int) -> T_co:
         """Returns the first `count` rows in an order."""
         ...
@@ -53,11 +60,16 @@ class Lanes(Protocol[T_co]):
 
 @dataclass(frozen=True)
 class Delivery(Generic[T]):
-    """One superbatch in an engine's own form."""
+    """One superbatch in an engine's own form; see `Superbatch`."""
 
     rows: tuple[int, ...]
     data: T
     after: Position
+    trail: Trail
+
+    def position(self, batches: int) -> Position:
+        """Returns the position behind the first batches, at least one."""
+        return self.after if batches == len(self.rows) else self.trail.position(batches)
 
 
 def deal_lanes(lanes: Lanes[T], dealer: Dealer, plan: FeedPlan) -> Iterator[Delivery[T]]:
@@ -65,7 +77,8 @@ def deal_lanes(lanes: Lanes[T], dealer: Dealer, plan: FeedPlan) -> Iterator[Deli
     held: Delivery[T] | None = None
     delivered = 0
     while not dealer.done:
-        taken = lanes.take(dealer.at.epoch, dealer.wanted())
+        before = dealer.at
+        taken = lanes.take(before.epoch, dealer.wanted())
         hand = dealer.deal(taken.given, taken.cursors)
         if hand is None:
             dealer.end_epoch()
@@ -80,7 +93,8 @@ def deal_lanes(lanes: Lanes[T], dealer: Dealer, plan: FeedPlan) -> Iterator[Deli
             continue
         if held is not None:
             yield held
-        held = Delivery(rows, taken.rows(hand.order, sum(rows)), hand.after)
+        trail = Trail(before, hand.behind, taken.stretches)
+        held = Delivery(rows, taken.rows(hand.order, sum(rows)), hand.after, trail)
         delivered += 1
 
 
@@ -107,6 +121,7 @@ def arrow_superbatches(
     parallel: int | None = None,
     *,
     encoded: bool = False,
+    measure: Measure = nullcontext,
 ) -> Iterator[Iterator[Delivery[pa.RecordBatch]]]:
     """Reads a source as Arrow superbatches.
 
@@ -117,6 +132,7 @@ def arrow_superbatches(
         shard: Which worker reads.
         parallel: Chunks read at once; None for as many as there are cores.
         encoded: Whether strings may come dictionary encoded, where the source has them so.
+        measure: Measures the reading of a block.
 
     Raises:
         DataError: The position belongs to other data or another order, or a row cannot be read.
@@ -125,7 +141,7 @@ def arrow_superbatches(
     workers = parallel or os.cpu_count() or 1
     with ThreadPoolExecutor(workers, thread_name_prefix="read") as executor:
         ahead = max(1, -(-workers // max(1, len(dealer.lanes))))
-        lanes = ArrowLanes(plan, dealer, BlockReader(source, plan, executor, encoded=encoded), ahead)
+        lanes = ArrowLanes(plan, dealer, BlockReader(source, plan, executor, encoded, measure), ahead)
         try:
             yield deal_lanes(lanes, dealer, plan)
         finally:
@@ -139,6 +155,7 @@ class ArrowRows:
     given: Mapping[int, int]
     cursors: Mapping[int, tuple[int, int]]
     pieces: tuple[pa.RecordBatch, ...]
+    stretches: Mapping[int, Sequence[Stretch]]
 
     def rows(self, order: Int64s | None, count: int) -> pa.RecordBatch:
         return in_order(self.pieces, order, count)
@@ -155,14 +172,14 @@ class ArrowLanes:
         }
 
     def take(self, epoch: int, wanted: Mapping[int, int]) -> ArrowRows:
-        given, cursors, pieces = {}, {}, []
+        given, cursors, pieces, stretches = {}, {}, [], {}
         for lane, count in wanted.items():
-            slices, cursor = self._lanes[lane].take(epoch, count)
+            slices, stretches[lane], cursor = self._lanes[lane].take(epoch, count)
             given[lane] = sum(piece.num_rows for piece in slices)
             pieces += slices
             if cursor is not None:
                 cursors[lane] = cursor
-        return ArrowRows(given, cursors, tuple(pieces))
+        return ArrowRows(given, cursors, tuple(pieces), stretches)
 
     def close(self) -> None:
         """Drops what was read ahead."""
@@ -178,8 +195,9 @@ class _Lane:
         self._block: Block | None = None
         self._offset = 0
 
-    def take(self, epoch: int, count: int) -> tuple[list[pa.RecordBatch], tuple[int, int] | None]:
+    def take(self, epoch: int, count: int) -> tuple[list[pa.RecordBatch], list[Stretch], tuple[int, int] | None]:
         pieces: list[pa.RecordBatch] = []
+        stretches: list[Stretch] = []
         cursor = None
         while count:
             block = self._block
@@ -192,10 +210,11 @@ class _Lane:
             piece = block.batch.slice(self._offset, count)
             self._offset += piece.num_rows
             count -= piece.num_rows
+            ends = self._offset == block.batch.num_rows
             if piece.num_rows:
                 pieces.append(piece)
-            if self._offset == block.batch.num_rows:
-                cursor = (block.unit.ordinal + 1, 0)
-            else:
-                cursor = (block.unit.ordinal, int(block.cursors[self._offset - 1]))
-        return pieces, cursor
+                cursors = block.cursors[self._offset - piece.num_rows : self._offset]
+                stretches.append(Stretch(block.unit.ordinal, cursors, ends))
+            place = block.unit.ordinal
+            cursor = (place + 1, 0) if ends else (place, int(block.cursors[self._offset - 1]))
+        return pieces, stretches, cursor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pai_train.feed.contracts import FeedPlan
+    from pai_train.feed.contracts import FeedPlan, Measure
     from pai_train.spec.contracts import BadRow, Chunk, Source
 
 
@@ -193,10 +194,15 @@ class BlockReader:
     plan: FeedPlan
     executor: Executor
     encoded: bool = False
+    measure: Measure = nullcontext
 
     def begin(self, unit: Unit) -> Future[Block]:
         """Begins to read a unit."""
-        return self.executor.submit(read_block, self.source, self.plan, unit, encoded=self.encoded)
+        return self.executor.submit(self._read, unit)
+
+    def _read(self, unit: Unit) -> Block:
+        with self.measure():
+            return read_block(self.source, self.plan, unit, encoded=self.encoded)
 
 
 class LaneReader:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from pai_train.spec.contracts import Snapshot, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from pai_train.feed.bad_rows import BadRows
@@ -17,6 +17,10 @@ Shuffle = Literal["none", "block", "window"]
 
 WINDOW = 8
 """Chunks of a lane whose rows `shuffle: window` permutes together."""
+
+
+Measure: TypeAlias = "Callable[[], AbstractContextManager[None]]"
+"""Makes a context that measures what the reading and decoding of a block takes."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ class Hand:
         rows: True row count of each batch on this worker; 0 where its lanes give no row to a batch.
         order: Where each row stands in the lanes' rows laid end to end, int64 of shape [rows]; None when as it is.
         after: The position behind it, inside the epoch.
+        behind: By own lane, how many of its rows the first batches hold: the first, the first two, …
         full: How many leading batches hold all the rows they were meant to hold: over all workers where the lanes'
             rows are known, else on this worker.
     """
@@ -30,6 +31,7 @@ class Hand:
     rows: tuple[int, ...]
     order: Int64s | None
     after: Position
+    behind: Mapping[int, Int64s]
     full: int
 
 
@@ -78,7 +80,8 @@ class Dealer:
         before = self.at
         self.at = Position(before.snapshot, before.order, before.seed, before.epoch, before.batch + count, lanes)
         full = self._full(before.batch, rows[:count], meant[:count])
-        return Hand(tuple(rows[:count].tolist()), order, self.at, full)
+        cumulated = dict(zip(self.lanes, behind, strict=True))
+        return Hand(tuple(rows[:count].tolist()), order, self.at, cumulated, full)
 
     def _full(self, first: int, rows: Int64s, meant: Int64s) -> int:
         held = self.layout.rows

@@ -71,6 +71,10 @@ class Layout:
         return tuple(ids[first : first + size] for first in range(0, len(ids), size))
 
 
+_BEHIND_ALL = 2**31 - 1
+"""The ordinal of a lane that has ended in an epoch that other lanes have not."""
+
+
 def lay_out(chunks: Sequence[Chunk], plan: FeedPlan) -> Layout:
     """Deals the chunks to lanes of nearly equal weight: the heaviest first, each to the lightest lane.
 
@@ -204,11 +208,27 @@ def check_position(at: Position, snapshot: Snapshot, plan: FeedPlan, layout: Lay
 def merge(parts: Sequence[Position]) -> Position:
     """Puts the positions of all workers of one reading together: lane l is taken from worker l modulo their number.
 
+    A worker that has no row in the last batches of an epoch stands at the next one's beginning before the others do.
+
     Raises:
-        ValueError: The workers stand in different epochs.
+        DataError: The workers do not stand behind the same batch, or read different things.
     """
-    if len({part.epoch for part in parts}) != 1:
-        raise ValueError(f"workers stand in different epochs: {[part.epoch for part in parts]}")
-    last = max(parts, key=lambda part: part.batch)
-    lanes = tuple(parts[lane % len(parts)].lanes[lane] for lane in range(len(last.lanes)))
-    return Position(last.snapshot, last.order, last.seed, last.epoch, last.batch, lanes)
+    # A worker beyond the lanes reads nothing, and stands nowhere.
+    reading = parts[: len(parts[0].lanes)]
+    epoch = min(part.epoch for part in reading)
+    last = max((part for part in reading if part.epoch == epoch), key=lambda part: part.batch)
+    stands = {(part.snapshot.id, part.order, part.seed, part.epoch, part.batch) for part in reading}
+    wanted = {(last.snapshot.id, last.order, last.seed, *at) for at in ((epoch, last.batch), (epoch + 1, 0))}
+    if not stands <= wanted:
+        raise DataError(
+            "the workers' positions do not belong together",
+            got="; ".join(
+                f"epoch {part.epoch}, batch {part.batch}, {part.order}, seed {part.seed}" for part in reading
+            ),
+            wanted="positions behind the same batch of one reading, one of each worker, in their order",
+        )
+    lanes = []
+    for lane in range(len(last.lanes)):
+        part = parts[lane % len(parts)]
+        lanes.append(part.lanes[lane] if part.epoch == epoch else (_BEHIND_ALL, 0))
+    return Position(last.snapshot, last.order, last.seed, epoch, last.batch, tuple(lanes))

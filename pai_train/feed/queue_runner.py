@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import tensorflow as tf
 
-from pai_train.feed.batches import deal_lanes, start
+from pai_train.feed.batches import Delivery, deal_lanes, start
 from pai_train.feed.contracts import FeedPlan, Position, Shard, Superbatch
 from pai_train.feed.tensors import numpy_dtype
 from pai_train.feed.turns import Turns
 from pai_train.spec.contracts import Source, TextSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from pai_train.feed.contracts import Measure
     from pai_train.feed.deal import Dealer
     from pai_train.feed.order import Int64s
+    from pai_train.feed.trail import Stretch
 
 tf1 = tf.compat.v1
 logger = logging.getLogger(__name__)
@@ -38,21 +40,38 @@ GRACE_S = 10
 class QueueRunnerEngine:
     """Reads through one TF1 graph per opening, and one session."""
 
+    def __init__(self, measure: Measure = nullcontext) -> None:
+        self._measure = measure
+
     @contextmanager
     def open(
         self, source: Source, plan: FeedPlan, at: Position | None = None, shard: Shard = Shard()
     ) -> Iterator[Iterator[Superbatch]]:
         """Starts reading; see `pai_train.feed.contracts.Engine`."""
-        dealer = start(source, plan, at, shard)
-        with tempfile.TemporaryDirectory(prefix="pai_train-spool-", ignore_cleanup_errors=True) as spool:
-            lanes = QueueLanes(source, plan, dealer, Path(spool))
-            try:
-                yield (
-                    Superbatch(delivery.data, delivery.rows, delivery.after)
-                    for delivery in deal_lanes(lanes, dealer, plan)
-                )
-            finally:
-                lanes.close()
+        with queue_superbatches(source, plan, at, shard, self._measure) as deliveries:
+            yield (Superbatch(delivery.data, delivery.rows, delivery.after) for delivery in deliveries)
+
+
+@contextmanager
+def queue_superbatches(
+    source: Source,
+    plan: FeedPlan,
+    at: Position | None = None,
+    shard: Shard = Shard(),
+    measure: Measure = nullcontext,
+) -> Iterator[Iterator[Delivery[Mapping[str, np.ndarray[Any, Any]]]]]:
+    """Reads a source as superbatches of numpy columns.
+
+    Raises:
+        DataError: The position belongs to other data or another order, or a row cannot be read.
+    """
+    dealer = start(source, plan, at, shard)
+    with tempfile.TemporaryDirectory(prefix="pai_train-spool-", ignore_cleanup_errors=True) as spool:
+        lanes = QueueLanes(source, plan, dealer, Path(spool), measure)
+        try:
+            yield deal_lanes(lanes, dealer, plan)
+        finally:
+            lanes.close()
 
 
 @dataclass(frozen=True)
@@ -62,6 +81,7 @@ class QueueRows:
     given: Mapping[int, int]
     cursors: Mapping[int, tuple[int, int]]
     columns: Mapping[str, np.ndarray[Any, Any]]
+    stretches: Mapping[int, Sequence[Stretch]]
 
     def rows(self, order: Int64s | None, count: int) -> Mapping[str, np.ndarray[Any, Any]]:
         if order is None:
@@ -72,10 +92,12 @@ class QueueRows:
 class QueueLanes:
     """A graph with a pipeline of queues per lane; its `QUEUE_RUNNERS` fill them, one session long."""
 
-    def __init__(self, source: Source, plan: FeedPlan, dealer: Dealer, spool: Path) -> None:
+    def __init__(
+        self, source: Source, plan: FeedPlan, dealer: Dealer, spool: Path, measure: Measure = nullcontext
+    ) -> None:
         self._plan = plan
         self._nothing = [np.zeros(0, numpy_dtype(source.schema.field(name))) for name in plan.columns]
-        self._turns = {lane: Turns(source, plan, dealer, lane, spool) for lane in dealer.lanes}
+        self._turns = {lane: Turns(source, plan, dealer, lane, spool, measure) for lane in dealer.lanes}
         epochs = None if plan.epochs is None else max(1, plan.epochs - dealer.at.epoch)
         self.graph = tf.Graph()
         with self.graph.as_default(), _without_advice():
@@ -108,12 +130,14 @@ class QueueLanes:
         except tf.errors.OpError as error:
             self._raise(error)
         pieces = [found[lane] for lane in asked] or [self._nothing]
-        cursors = {lane: at for lane, count in asked.items() if (at := self._turns[lane].advance(count)) is not None}
+        passed = {lane: self._turns[lane].advance(given[lane]) for lane in wanted}
+        stretches = {lane: found for lane, (found, _) in passed.items()}
+        cursors = {lane: at for lane, (_, at) in passed.items() if at is not None}
         if not asked:
             for turns in self._turns.values():
                 turns.end_epoch(epoch)
         columns = {name: np.concatenate([piece[i] for piece in pieces]) for i, name in enumerate(self._plan.columns)}
-        return QueueRows(given, cursors, columns)
+        return QueueRows(given, cursors, columns, stretches)
 
     def close(self) -> None:
         """Stops the queue runners."""

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
+from pai_train.storage.meter import metered
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,8 +27,8 @@ class SourceSeconds:
 
     Attributes:
         read: Getting bytes from the store.
-        decode: Turning bytes into rows.
-        queue: Rows lying ready, or a thread waiting to hand them on.
+        decode: Turning bytes into rows; for local tables, which Arrow reads by itself, reading too.
+        queue: The thread that hands rows to the loop waiting for room: input is ahead of the loop.
     """
 
     read: float = 0.0
@@ -74,6 +76,17 @@ class Stats:
             self.bytes += read_bytes
 
     @contextmanager
+    def reading(self, source: str) -> Iterator[None]:
+        """Adds what the enclosed block takes: to read while bytes of a store are under way, to decode for the rest."""
+        began = perf_counter()
+        with metered() as meter:
+            try:
+                yield
+            finally:
+                self.spent(source, "read", meter.seconds, meter.bytes)
+                self.spent(source, "decode", max(0.0, perf_counter() - began - meter.seconds))
+
+    @contextmanager
     def timed(self, source: str, work: Work) -> Iterator[None]:
         """Adds the seconds of the enclosed block; meant for blocks of thousands of rows, never for one."""
         began = perf_counter()
@@ -105,7 +118,7 @@ class Stats:
         waiting = f"{_percent(share)} of the time waiting on {source_name}{self._mostly(source_name)}"
         if share < INPUT_BOUND:
             return f"balanced: {waiting}"
-        return f"input-bound: {waiting}; raise engine.parallel or engine.ahead"
+        return f"input-bound: {waiting}; {self._todo(source_name)}"
 
     def to_json(self) -> dict[str, Any]:
         """Returns all counters as JSON types."""
@@ -121,10 +134,24 @@ class Stats:
             }
 
     def _mostly(self, source_name: str) -> str:
-        times = self.sources.get(source_name)
-        if times is None or times.read == times.decode:
+        share = self.read_share(source_name)
+        if share is None or share == 0.5:
             return ""
-        return ", mostly reading" if times.read > times.decode else ", mostly decoding"
+        return ", mostly reading" if share > 0.5 else ", mostly decoding"
+
+    def read_share(self, source_name: str) -> float | None:
+        """Of the seconds spent on reading and decoding a source, the share of reading; None where none were."""
+        times = self.sources.get(source_name)
+        total = 0.0 if times is None else times.read + times.decode
+        return None if times is None or not total else times.read / total
+
+    def _todo(self, source_name: str) -> str:
+        share = self.read_share(source_name)
+        if share is None:
+            return "raise engine.parallel or engine.ahead"
+        if share > 0.5:
+            return "raise engine.parallel, or keep what is read near with storage.cache.dir"
+        return "raise engine.parallel, read fewer columns, or read them from a table"
 
 
 def _percent(share: float) -> str:

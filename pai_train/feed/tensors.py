@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Way = Literal["whole", "split", "gather"]
 
 SEPARATOR = b"\n"
+TEXT_SEPARATOR = b"\xff"
+"""A byte that no text in UTF-8 holds."""
 _NO_INDICES = np.zeros(0, np.int32)
 _NO_TEXTS = np.zeros(0, object)
 _NO_PLACES = np.zeros((0, 1), np.int32)
@@ -117,6 +119,24 @@ def text_parts(field: pa.Field, column: pa.Array) -> tuple[Way, np.ndarray[Any, 
     if encoded:
         return "gather", texts, column.indices.cast(pa.int32()).to_numpy()
     return "split", texts, _NO_INDICES
+
+
+def joined_text(field: pa.Field, column: pa.Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+    """Returns a column of UTF-8 strings as one text to be split at `TEXT_SEPARATOR`, whatever the strings hold.
+
+    Returns:
+        The text, object of shape [1]; where the column is dictionary encoded, its parts are the dictionary and the
+        second is which of them each row has, int32 of shape [rows]; else None.
+
+    Raises:
+        DataError: The column holds nulls, which no tensor can.
+    """
+    _refuse_nulls(field, column)
+    encoded = pa.types.is_dictionary(column.type)
+    values = (column.dictionary if encoded else column).cast(pa.binary())
+    rows = pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
+    text = np.array([pc.binary_join(rows, TEXT_SEPARATOR)[0].as_py()], object)
+    return text, column.indices.cast(pa.int32()).to_numpy() if encoded else None
 
 
 def _holds_separator(values: pa.Array) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from pai_train.feed.contracts import Measure
     from pai_train.spec.contracts import Source
 
 _streams: dict[int, _Stream] = {}
@@ -28,8 +29,9 @@ _handles = itertools.count()
 class TfDataEngine:
     """Reads through one `tf.data.Dataset` per opening, whose elements are superbatches."""
 
-    def __init__(self, parallel: int | None = None) -> None:
+    def __init__(self, parallel: int | None = None, measure: Measure = nullcontext) -> None:
         self._parallel = parallel
+        self._measure = measure
 
     @contextmanager
     def open(
@@ -37,7 +39,9 @@ class TfDataEngine:
     ) -> Iterator[Iterator[Superbatch]]:
         """Starts reading; see `pai_train.feed.contracts.Engine`."""
         fields = [source.schema.field(name) for name in plan.columns]
-        with arrow_superbatches(source, plan, at, shard, self._parallel, encoded=True) as deliveries:
+        with arrow_superbatches(
+            source, plan, at, shard, self._parallel, encoded=True, measure=self._measure
+        ) as deliveries:
             handle = next(_handles)
             stream = _streams[handle] = _Stream(deliveries, fields)
             try:

@@ -13,12 +13,15 @@ from pai_train.feed.blocks import Unit, joined, no_rows, read_block, read_rows
 from pai_train.feed.nulls import fill
 from pai_train.feed.order import Int64s, delivery
 from pai_train.feed.tensors import numpy_columns
+from pai_train.feed.trail import Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
+    from types import TracebackType
 
-    from pai_train.feed.contracts import FeedPlan
+    from pai_train.feed.contracts import FeedPlan, Measure
     from pai_train.feed.deal import Dealer
     from pai_train.spec.contracts import Chunk, Source
 
@@ -36,12 +39,15 @@ Columns = list[np.ndarray[Any, Any]]
 class Turns:
     """The functions a lane's queue pipeline calls, and the ledger of what they handed out."""
 
-    def __init__(self, source: Source, plan: FeedPlan, dealer: Dealer, lane: int, spool: Path) -> None:
+    def __init__(
+        self, source: Source, plan: FeedPlan, dealer: Dealer, lane: int, spool: Path, measure: Measure
+    ) -> None:
         self._source = source
         self._plan = plan
         self._layout = dealer.layout
         self._lane = lane
         self._spool = spool
+        self._measure = measure
         self._epoch, (self._ordinal, self._start) = dealer.at.epoch, dealer.at.lanes[lane]
         self._orders: dict[int, tuple[tuple[int, ...], ...]] = {}
         self._ledger: deque[tuple[Unit, Int64s]] = deque()
@@ -121,13 +127,17 @@ class Turns:
             self._enter(unit, block.cursors)
             return numpy_columns(block.batch)
 
-    def advance(self, rows: int) -> tuple[int, int] | None:
-        """Counts rows as delivered and returns the cursor behind them, None when there were none."""
-        cursor = None
+    def advance(self, rows: int) -> tuple[list[Stretch], tuple[int, int] | None]:
+        """Counts rows as delivered and returns what they are and the cursor behind them, None when there were none."""
+        cursor, stretches = None, []
         with self._changed:
+            first = self._delivered
             self._delivered += rows
             while rows and self._ledger:
                 unit, cursors = self._ledger[0]
+                there = cursors[first : self._delivered]
+                stretches.append(Stretch(unit.ordinal, there, self._delivered >= len(cursors)))
+                first = 0
                 if self._delivered < len(cursors):
                     if self._delivered:
                         cursor = (unit.ordinal, int(cursors[self._delivered - 1]))
@@ -137,7 +147,7 @@ class Turns:
                 self._ledger.popleft()
                 if not self._delivered:
                     break
-        return cursor
+        return stretches, cursor
 
     def end_epoch(self, epoch: int) -> None:
         """Forgets an epoch."""
@@ -181,18 +191,22 @@ class Turns:
         return text.split(b"\n")[:-1]
 
     def _faults(self) -> _Keep:
-        return _Keep(self)
+        return _Keep(self, self._measure())
 
 
 class _Keep:
-    """Keeps a reader's fault as it was raised; TensorFlow hands on only its text."""
+    """Measures what a reader does, and keeps its fault as it was raised; TensorFlow hands on only its text."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, measured: AbstractContextManager[None]) -> None:
         self._turns = turns
+        self._measured = measured
 
     def __enter__(self) -> None:
-        return None
+        self._measured.__enter__()
 
-    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._measured.__exit__(kind, fault, trace)
         if isinstance(fault, Exception):
             self._turns.fault = self._turns.fault or fault

@@ -13,6 +13,7 @@ from pai_train.storage import listing, urls
 from pai_train.storage.contracts import ByteRange, Cache, ObjectInfo
 from pai_train.storage.errors import BucketMissing, ObjectMissing, mapped
 from pai_train.storage.exclusive import create_or_recognise, tries_exclusive
+from pai_train.storage.meter import MeteredInput, current
 from pai_train.storage.options import Limits
 from pai_train.storage.ranged import RangedReader, read_each
 from pai_train.storage.readahead import RemoteInput
@@ -178,6 +179,12 @@ class Store:
             raise ValueError(f"not a byte range: {start} to {end}")
         if end == start:
             return b""
+        meter = current()
+        if meter is not None:
+            return meter.read(lambda: self._read(url, start, end, etag))
+        return self._read(url, start, end, etag)
+
+    def _read(self, url: str, start: int, end: int | None, etag: str | None) -> bytes:
         if self.is_local:
             with mapped(url):
                 return bytes(self.filesystem.cat_file(self.path(url), start=start, end=end))
@@ -202,7 +209,7 @@ class Store:
         version = {"etag": span.etag} if span.etag is not None and self.reads_versions else {}
         return bytes(self.filesystem.cat_file(self.path(span.url), start=span.start, end=span.end, **version))
 
-    def open_input(self, url: str, info: ObjectInfo | None = None) -> InputStream | RemoteInput:
+    def open_input(self, url: str, info: ObjectInfo | None = None) -> InputStream | RemoteInput | MeteredInput:
         """Opens an object for reading; seekable.
 
         Args:
@@ -212,6 +219,10 @@ class Store:
         Raises:
             ObjectMissing: There is no such object.
         """
+        stream, meter = self._open(url, info), current()
+        return stream if meter is None else MeteredInput(stream, meter)
+
+    def _open(self, url: str, info: ObjectInfo | None) -> InputStream | RemoteInput:
         if self.is_local:
             with mapped(url):
                 return InputStream(url, self.filesystem.open(self.path(url), "rb"))

@@ -59,6 +59,7 @@ class Fit:
         watcher: Is told how it goes.
         stop: Whether the run is asked to stop.
         input: Name of the training input in the state.
+        source: Where its rows are, for `stats`; None for unnamed.
         clock: Seconds, monotonic.
         stats: What the input cost.
     """
@@ -72,6 +73,7 @@ class Fit:
     watcher: Watcher
     stop: Callable[[], bool]
     input: str = "train"
+    source: str | None = None
     clock: Callable[[], float] = time.monotonic
     stats: Stats = field(default_factory=Stats)
 
@@ -87,7 +89,7 @@ class Fit:
             if self.held_out is not None:
                 evaluator = stack.enter_context(Evaluator(self.learner, partial(self.held_out, None)))
             stream = stack.enter_context(self.feed(state.positions.get(self.input)))
-            batches = stack.enter_context(ahead(stream, self.depth, self.stats))
+            batches = stack.enter_context(ahead(stream, self.depth, self.stats, name=self.source))
             return self._train(state, batches, evaluator)
 
     def _train(self, state: TrainState, batches: Iterator[Superbatch], evaluator: Evaluator | None) -> TrainState:
@@ -97,6 +99,7 @@ class Fit:
             self.learner, batches, step=state.step, running=state.totals, max_steps=self.config.steps
         ):
             rows += call.rows
+            self.stats.delivered(call.rows, call.step - state.step)
             self.watcher.call(call, self.stats, rows)
             state = self._after(state, call)
             if call.ended:

@@ -25,7 +25,7 @@ START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 FIELDS = {
     *("status", "run_id", "generation", "command", "recipe", "recipe_file", "overrides", "config_hash", "git"),
     *("packages", "devices", "replicas", "host", "pid", "started", "ended", "inputs", "outputs", "seed", "metrics"),
-    *("epochs", "steps", "rows_per_s", "stall_fraction", "waited_for", "checkpoint", "exit_code", "error"),
+    *("epochs", "steps", "rows_per_s", "stall_fraction", "waited_for", "feed", "checkpoint", "exit_code", "error"),
     *("reproduce", "weights_sha256"),
 }
 

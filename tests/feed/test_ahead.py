@@ -360,3 +360,6 @@ def test_the_sentence_names_the_work_that_takes_most_and_admits_when_nothing_was
     stats.spent("a.csv", "read", 2)
     stats.spent("a.csv", "decode", 1)
     assert "50 % of the time waiting on a.csv, mostly reading;" in stats.sentence("a.csv")
+    assert stats.sentence("a.csv").endswith("keep what is read near with storage.cache.dir")
+    stats.spent("a.csv", "decode", 5)
+    assert "waiting on a.csv, mostly decoding; raise engine.parallel, read fewer columns" in stats.sentence("a.csv")

@@ -40,7 +40,7 @@ def plans(draw, epochs=st.integers(1, 3)):
 
 
 def batches(source, plan, at=None, shard=Shard()):
-    """Returns (epoch, number, ids) per batch, and the position after each superbatch."""
+    """Returns (epoch, number, ids) per batch, and the position after each."""
     out, positions = [], []
     with arrow_superbatches(source, plan, at, shard, parallel=2) as deliveries:
         epoch, number = (at.epoch, at.batch) if at else (0, 0)
@@ -50,7 +50,8 @@ def batches(source, plan, at=None, shard=Shard()):
             for rows in delivery.rows:
                 out.append((epoch, number, ids[first : first + rows]))
                 first, number = first + rows, number + 1
-            positions.append(Position.from_json(json.loads(json.dumps(delivery.after.to_json()))))
+            for count in range(1, len(delivery.rows) + 1):
+                positions.append(Position.from_json(json.loads(json.dumps(delivery.position(count).to_json()))))
             if delivery.after.epoch != epoch:
                 epoch, number = delivery.after.epoch, 0
     return out, positions
@@ -126,7 +127,6 @@ def stopped(source, plan, at, workers, stop):
                     first, n = first + rows, n + 1
                 after = delivery.after
                 e, n = after.epoch, after.batch
-        # A worker without a lane stands nowhere.
         parts.append(after or parts[0])
     return seen, merge(parts)
 

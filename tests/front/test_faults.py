@@ -64,6 +64,16 @@ ONE_OVERRIDE: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "inputs.train.where='a > 1': only rows of a table can be filtered",
         ("wanted: a table",),
     ),
+    "window-without-windows": (
+        "inputs.train.window=4",
+        "inputs.train.window=4: only shuffle=window has windows",
+        ("got: 4, with shuffle=block", "choose inputs.train.shuffle=window"),
+    ),
+    "window-of-one": (
+        "inputs.train.window=1",
+        "inputs.train.window=1: must be at least 2",
+        ("wanted: an integer, 2 to 4096",),
+    ),
     "rows-twice": (
         "inputs.test={table: 'a?end=5,b,a?start=4', label: b}",
         "rows of a table would be read twice",

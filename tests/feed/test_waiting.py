@@ -1,0 +1,143 @@
+"""What the input cost, against delays that are known: reading from a store, decoding, and the loop's own work."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pyarrow as pa
+import pytest
+
+from pai_train.feed import feed as feed_module
+from pai_train.feed.contracts import FeedPlan
+from pai_train.feed.feed import Feed
+from pai_train.storage import Store, open_store
+from pai_train.storage.meter import metered
+from tests.suites.sources import MemorySource
+
+BATCHES = 24
+URL = "memory://waiting/block"
+
+
+class Slept:
+    """Sleeps, and knows for how long it really did."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __call__(self, seconds):
+        began = time.perf_counter()
+        time.sleep(seconds)
+        self.seconds += time.perf_counter() - began
+
+
+class SlowStore(Store):
+    def __init__(self, seconds):
+        super().__init__("memory", open_store(URL).filesystem, is_local=True, exclusive_create=True)
+        self.slept, self._seconds = Slept(), seconds
+
+    def _read(self, url, start, end, etag):
+        self.slept(self._seconds)
+        return super()._read(url, start, end, etag)
+
+
+class SlowSource(MemorySource):
+    """Reads a block's bytes from a store, then takes its time to decode them."""
+
+    def __init__(self, store, seconds):
+        super().__init__([8] * BATCHES)
+        self._store, self._seconds, self.slept = store, seconds, Slept()
+
+    def read(self, chunk, columns, start=0):
+        self._store.read(URL)
+        self.slept(self._seconds)
+        return super().read(chunk, columns, start)
+
+
+def shares(read_s, decode_s, step_s, engine):
+    """Returns (stalled, reading) as they were told, and as they were."""
+    store = SlowStore(read_s)
+    store.put(URL, b"x" * 100)
+    source, used = SlowSource(store, decode_s), Slept()
+    feed = Feed(source, FeedPlan(("id",), 8, {}, lanes=1), parallel=1, engine=engine, name="rows")
+    began, warm = 0.0, 0.0
+    for number, _ in enumerate(feed.numpy()):
+        # The first round is left out, as it is in the meter.
+        if number == 1:
+            began, warm = time.perf_counter(), used.seconds
+        used(step_s)
+        ended = time.perf_counter()
+    told = feed.stats.stall_fraction, feed.stats.read_share("rows")
+    assert feed.stats.bytes == 100 * BATCHES
+    assert feed.stats.to_json()["rows"] == 8 * BATCHES
+    truth = (
+        1 - (used.seconds - warm) / (ended - began),
+        store.slept.seconds / (store.slept.seconds + source.slept.seconds),
+    )
+    return told, truth
+
+
+@pytest.mark.parametrize("engine", ["tf_data", "queue_runner"])
+@pytest.mark.parametrize(
+    ("read_s", "decode_s", "step_s"),
+    [
+        (0.030, 0.010, 0.010),
+        (0.010, 0.030, 0.020),
+        (0.004, 0.004, 0.030),
+    ],
+)
+def test_shares_are_the_truth_within_five_points(monkeypatch, engine, read_s, decode_s, step_s):
+    monkeypatch.setattr(feed_module, "SUPERBATCH_ROWS", 8)
+    # Of two, as a machine under load may stop the loop between its own clock and the meter's.
+    for attempt in range(2):
+        told, truth = shares(read_s, decode_s, step_s, engine)
+        if told == pytest.approx(truth, abs=0.05) or attempt:
+            break
+    assert told == pytest.approx(truth, abs=0.05)
+
+
+def test_the_sentence_of_a_feed_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(feed_module, "SUPERBATCH_ROWS", 8)
+    store = SlowStore(0.01)
+    store.put(URL, b"x")
+    feed = Feed(SlowSource(store, 0), FeedPlan(("id",), 8, {}, lanes=1), parallel=1, name="oss://b/part-*")
+    for _ in feed.arrow():
+        pass
+    assert "input-bound: " in feed.waited_for
+    assert "waiting on oss://b/part-*, mostly reading; raise engine.parallel, or keep" in feed.waited_for
+
+
+def test_reads_of_a_stream_count_wherever_they_are_made_and_those_at_once_count_once():
+    store = open_store(URL)
+    store.put(URL, bytes(range(100)))
+    with metered() as meter:
+        stream = store.open_input(URL)
+
+    def slowly(read=stream._stream.read):
+        time.sleep(0.05)
+        return read(10)
+
+    stream._stream.read = lambda size: slowly()
+    threads = [threading.Thread(target=stream.read, args=(10,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stream.close()
+    assert meter.bytes == 40
+    assert 0.05 <= meter.seconds < 0.15
+    store.read(URL)
+    assert meter.bytes == 40
+
+
+@pytest.mark.parametrize("use", ["read", "readline", "read1"])
+def test_a_metered_stream_is_the_stream(use):
+    store = open_store(URL)
+    store.put(URL, b"one\ntwo\n")
+    with metered() as meter, store.open_input(URL) as stream:
+        assert getattr(stream, use)(-1).startswith(b"one\n")
+        assert stream.seek(0) == stream.tell() == 0
+        assert (stream.name, stream.seekable(), stream.readable()) == (URL, True, True)
+        assert pa.PythonFile(stream, mode="r").read() == b"one\ntwo\n"
+    assert stream.closed
+    assert meter.bytes >= 12
