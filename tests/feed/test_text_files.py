@@ -95,7 +95,7 @@ TABLES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(
     table=TABLES,
     end=st.sampled_from(["\n", "\r\n"]),
@@ -149,6 +149,24 @@ def test_where_rows_end_does_not_depend_on_how_they_arrive(text, sizes):
         base, rest = base + known, rest[known:]
     assert sorted(set(found)) == whole.tolist()
     assert quoted.one_line_rows(text, b",").count(b"\n") == text.count(b"\n") - len(whole)
+
+
+@settings(deadline=None, max_examples=250)
+@given(
+    text=st.text(alphabet='",\n\ra', max_size=24).map(str.encode)
+    | TABLES.map(lambda table: text_of(table, "\r\n", csv.QUOTE_NONNUMERIC).encode()),
+    longest=st.sampled_from([3, 6, 2**20]),
+)
+def test_rows_end_where_reading_one_after_the_other_says(text, longest):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quoted, "LONGEST", longest)
+        inner, at = set(range(len(text))), 0
+        while at < len(text):
+            end = quoted._row_end(text, at, b",", final=True)
+            inner.discard(end)
+            at = end + 1
+        wanted = [place for place in sorted(inner) if text[place : place + 1] == b"\n"]
+        assert quoted.inner_newlines(text, b",", final=True)[0].tolist() == wanted
 
 
 def test_a_stray_quote_costs_one_line():
