@@ -23,6 +23,7 @@ from pai_train.feed.jsonl import JsonLines
 from pai_train.feed.text import TextLines
 from pai_train.spec.contracts import MarkingSource, TextSource
 from pai_train.storage import open_store
+from tests.storage.shaky import ShakyObjects, shaky_store
 
 INT, FLOAT, TEXT = pa.int64(), pa.float64(), pa.string()
 COLUMNS = {"a": INT, "b": TEXT, "c": FLOAT}
@@ -447,3 +448,17 @@ def test_formats_are_looked_at_before():
     assert look(STORE, objects[:1], columns, FileFormat("jsonl")) == []
     assert rows(open_files(objects[:1], columns, STORE, FileFormat("jsonl"))) == [(1, None)]
     assert rows(open_files(stored(b"x\n"), {"b": TEXT}, STORE, FileFormat("text"))) == [("x",)]
+
+
+def test_a_packed_remote_object_is_streamed_and_its_version_kept():
+    store = shaky_store(ShakyObjects())
+    text = b"".join(b"%d,t%d,%d\n" % (i, i * 7919, i) for i in range(3000))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contents, "_STEP", 1000)
+        info = store.put("memory://remote-lines/x.csv.gz", gzip.compress(text))
+        source = CsvSource([info], COLUMNS, store=store, header=False)
+        assert [row[0] for row in rows(source)] == list(range(3000))
+        store.put(info.url, gzip.compress(text[: len(text) // 2]))
+        assert len(rows(source)) == 3000
+        with pytest.raises(DataError, match="changed while it was read"):
+            CsvSource([info], COLUMNS, store=store, header=False).chunks()
