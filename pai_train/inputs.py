@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Fault, PaiTrainError, did_you_mean
+from pai_train.feed.contracts import WINDOW
 from pai_train.job import JobInput, Sample
 from pai_train.roles import learned, seen
 from pai_train.samples import file_sample, table_sample
 from pai_train.spec.address import parse_tables
+from pai_train.spec.config import SELF_DESCRIBING
 from pai_train.spec.names import character, without_case
 from pai_train.spec.table import Column
 from pai_train.spec.types import MaxComputeType, parse_type
@@ -77,6 +79,7 @@ def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None,
             defaults=_defaults(config, list(types)),
             split=(config.split.test, config.split.seed) if config.split else None,
             shuffle=config.shuffle,
+            window=config.window or WINDOW,
             snapshot=config.snapshot,
             on_bad_row=config.on_bad_row,
             max_bad_rows=config.max_bad_rows,
@@ -192,7 +195,7 @@ def _types(columns: Iterable[Column]) -> dict[str, MaxComputeType]:
 def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, list[Fault]]:
     from pai_train.feed.formats import FileFormat, open_files
     from pai_train.feed.formats import look as look_at
-    from pai_train.tables.arrow import arrow_type
+    from pai_train.tables.arrow import arrow_type, maxcompute_type
 
     names = [config.oss] if isinstance(config.oss, str) else list(config.oss or [])
     columns = {name: parse_type(text) for name, text in config.columns.items()}
@@ -219,8 +222,12 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
         config.encoding,
     )
 
+    source: Source | None = None
+
     def open_objects(_: str | None) -> Source:
-        return open_files(objects(), types, store, written)
+        found = objects()
+        # What was learned of the files when they were looked at holds while they are the same.
+        return source if source is not None and found == present else open_files(found, types, store, written)
 
     sample = None
     present: list[ObjectInfo] = []
@@ -241,10 +248,15 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
             present.append(_local(path))
     if present and not faults:
         where = rooms.stores.open(present[0].url)
-        faults += look_at(where, present, types, written, lenient=config.on_bad_row != "fail")
         try:
-            if not faults and open_files(present, types, where, written).snapshot.rows == 0:
+            opened = open_files(present, types, where, written)
+            faults += look_at(opened, where, present, types, written, lenient=config.on_bad_row != "fail")
+            if not faults and opened.snapshot.rows == 0:
                 faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
+            if not faults and config.format in SELF_DESCRIBING:
+                source = opened if sample is None else None
+                types = {field.name: field.type for field in opened.schema}
+                columns = columns or {name: maxcompute_type(kind) for name, kind in types.items()}
         except PaiTrainError as error:
             faults.append(error.fault)
     address = ", ".join(display(url) for url in urls)
@@ -270,7 +282,7 @@ def _missing(key: str, url: str, store: Store, config: InputConfig, rooms: Rooms
     beside = [basename(info.url) for info in store.glob(join(folder, "*"))]
     name = basename(url)
     if store.glob(join(url, "*")):
-        return Fault("is a folder, not an object", f"{key}.oss", got=display(url), todo=f"name its files: {name}/*.csv")
+        return Fault("is a folder, not an object", f"{key}.oss", got=display(url), todo=f"name its files: {name}/*")
     hint = _staged(config, name, rooms) or did_you_mean(name, beside) or _no_sample(config, name)
     return Fault("there is no such object", f"{key}.oss", got=display(url), todo=hint)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,12 +15,21 @@ if TYPE_CHECKING:
     from pai_train.spec.contracts import Source
     from pai_train.storage.store import ObjectInfo, Store
 
-Format = Literal["csv", "text", "jsonl"]
+Format = Literal["csv", "text", "jsonl", "parquet", "arrow"]
+
+
+@runtime_checkable
+class LookedAt(Protocol):
+    """A source that looks at its files itself."""
+
+    def faults(self) -> list[Fault]:
+        """Reads a little of every file and lists what does not fit the declaration; writes nothing."""
+        ...
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How files are written.
+    """How files are written; the keys of an input that are about its files.
 
     Attributes:
         name: The format.
@@ -46,17 +55,26 @@ def open_files(
 
     Args:
         objects: The files.
-        columns: The columns to read, with their types.
+        columns: The columns to read, with their types; for formats that name their columns, none for all.
         store: Where the objects are.
         written: How they are written.
 
     Raises:
         DataError: The format or the columns cannot be read so.
     """
+    if written.name == "parquet":
+        from pai_train.feed.parquet import parquet_source
+
+        return parquet_source(objects, columns, store)
+    if written.name == "arrow":
+        from pai_train.feed.ipc import ipc_source
+
+        return ipc_source(objects, columns, store)
     return _open_lines(objects, columns, store, written)
 
 
 def look(
+    source: Source,
     store: Store,
     objects: Sequence[ObjectInfo],
     columns: Mapping[str, pa.DataType],
@@ -66,8 +84,16 @@ def look(
 ) -> list[Fault]:
     """Reads a little of every file and lists what does not fit the declaration; writes nothing.
 
-    With `lenient` rows may be bad, and only files as a whole are looked at.
+    Args:
+        source: What `open_files` makes of the others, so that what is learned of the files need not be read again.
+        store: Where the objects are.
+        objects: The files.
+        columns: The declared columns.
+        written: How they are written.
+        lenient: Whether rows may be bad, so that only files as a whole are looked at.
     """
+    if isinstance(source, LookedAt):
+        return source.faults()
     from pai_train.feed.csv import look_at
     from pai_train.feed.line_files import LOOK
 

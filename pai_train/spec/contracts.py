@@ -101,6 +101,15 @@ class EncodedSource(Protocol):
 
 
 @runtime_checkable
+class PlacedSource(Protocol):
+    """A source that says itself where a row stands; of others the chunk's `ref` does."""
+
+    def place(self, chunk: Chunk, row: int) -> str:
+        """Returns file and row or line of a row of a chunk, for people."""
+        ...
+
+
+@runtime_checkable
 class TextSource(Protocol):
     """A source of text lines, which can also hand out its lines before they are decoded."""
 

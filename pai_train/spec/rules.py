@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pai_train.errors import Fault, TableError, did_you_mean
 from pai_train.spec.address import TableRef, parse_tables, parse_target
 from pai_train.spec.catalog import catalog_fault
-from pai_train.spec.config import InputConfig, JobConfig, LabelConfig, OutputConfig, Scalar
+from pai_train.spec.config import SELF_DESCRIBING, InputConfig, JobConfig, LabelConfig, OutputConfig, Scalar
 from pai_train.spec.ddl import SyntaxFault, parse_ddl
 from pai_train.spec.names import character, given_twice, without_case
 from pai_train.spec.oss_address import HOST, ROLE
@@ -156,7 +156,10 @@ def _gpus(gpus: int | str) -> Iterator[Fault]:
 
 def _input(key: str, rows: InputConfig, config: JobConfig) -> Iterator[Fault]:
     yield from _one_place(key, rows.oss, rows.table)
-    if rows.oss is not None and not rows.columns:
+    if rows.window is not None and rows.shuffle != "window":
+        what, todo = "only shuffle=window has windows", f"leave it out, or choose {key}.shuffle=window"
+        yield Fault(what, where=f"{key}.window", got=f"{rows.window}, with shuffle={rows.shuffle}", todo=todo)
+    if rows.oss is not None and not rows.columns and rows.format not in SELF_DESCRIBING:
         wanted = "names with types, in file order, such as {f1: DOUBLE, f2: STRING}"
         yield Fault("files need columns", where=f"{key}.columns", wanted=wanted)
     if rows.where is not None and rows.table is None:
@@ -201,7 +204,9 @@ def _table_faults(key: str, parse: Callable[[], object]) -> Iterator[Fault]:
 
 def _defaults(key: str, rows: InputConfig, types: dict[str, MaxComputeType]) -> Iterator[Fault]:
     key = f"{key}.record_defaults"
-    if rows.record_defaults is None or (rows.oss is not None and not rows.columns):
+    if rows.record_defaults is None:
+        return
+    if rows.oss is not None and not rows.columns and rows.format not in SELF_DESCRIBING:
         return
     if isinstance(rows.record_defaults, list):
         count, wanted = len(rows.record_defaults), len(rows.columns)

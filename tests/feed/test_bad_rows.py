@@ -153,7 +153,7 @@ def test_nulls_of_any_source_are_left_out(tmp_path):
     batch_size=st.integers(1, 9),
     lanes=st.integers(1, 4),
     split=st.sampled_from([None, Split(0.4, 3, "train")]),
-    shuffle=st.sampled_from(["none", "block"]),
+    shuffle=st.sampled_from(["none", "block", "window"]),
     drop=st.booleans(),
 )
 def test_positions_and_workers_count_bad_rows_as_rows(rows, chunk_bytes, batch_size, lanes, split, shuffle, drop):
@@ -179,7 +179,7 @@ def test_positions_and_workers_count_bad_rows_as_rows(rows, chunk_bytes, batch_s
 @given(
     rows=st.lists(st.sampled_from([b"1,1.5,a", b"x,1,b", b"2", b"3,,c\rd", b"4,4,\xff", b'5,5,"q', b""]), max_size=40),
     chunk_bytes=st.integers(1, 120),
-    shuffle=st.sampled_from(["none", "block"]),
+    shuffle=st.sampled_from(["none", "block", "window"]),
 )
 def test_both_engines_leave_out_the_same_rows(rows, chunk_bytes, shuffle):
     source = csv(b"\n".join(rows) + b"\n", chunk_bytes=chunk_bytes)

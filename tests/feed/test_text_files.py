@@ -437,16 +437,18 @@ def test_a_local_file_that_changes_while_it_is_unpacked_is_refused(tmp_path: Pat
 
 
 def test_formats_are_looked_at_before():
-    columns = {"a": INT, "b": TEXT}
+    columns, written = {"a": INT, "b": TEXT}, FileFormat("jsonl")
     packed, broken = gzip.compress(b'{"a":1}\n'), gzip.compress(b'{"a":"x"}\n')
     objects = stored(packed, broken, b"", broken[:-9])
-    faults = look(STORE, objects, columns, FileFormat("jsonl"))
-    assert [fault.where for fault in faults] == [f"{objects[1].url}:1", objects[3].url]
-    assert [fault.where for fault in look(STORE, objects, columns, FileFormat("jsonl"), lenient=True)] == [
-        objects[3].url
-    ]
-    assert look(STORE, objects[:1], columns, FileFormat("jsonl")) == []
-    assert rows(open_files(objects[:1], columns, STORE, FileFormat("jsonl"))) == [(1, None)]
+
+    def found(objects, **options):
+        source = open_files(objects, columns, STORE, written)
+        return [fault.where for fault in look(source, STORE, objects, columns, written, **options)]
+
+    assert found(objects) == [f"{objects[1].url}:1", objects[3].url]
+    assert found(objects, lenient=True) == [objects[3].url]
+    assert found(objects[:1]) == []
+    assert rows(open_files(objects[:1], columns, STORE, written)) == [(1, None)]
     assert rows(open_files(stored(b"x\n"), {"b": TEXT}, STORE, FileFormat("text"))) == [("x",)]
 
 
