@@ -291,7 +291,7 @@ def shape_fault(line: bytes, names: Sequence[str], delimiter: str) -> ShapeFault
         return None
     expectation = f"{len(names)} fields separated by {delimiter!r}: {', '.join(names[:8])}"
     expectation += ", …" if len(names) > 8 else ""
-    return ShapeFault(f"the row has {count} fields, not {len(names)}", None, 0, expectation)
+    return ShapeFault(f"the row has {count} field{'' if count == 1 else 's'}, not {len(names)}", None, 0, expectation)
 
 
 def _shape_error(

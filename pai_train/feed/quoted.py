@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 STAND_IN = b"\xfe"
 """Stands for a newline inside quotes; no valid UTF-8 holds this byte."""
 
+_NEWLINE, _RETURN, _QUOTE = 0x0A, 0x0D, 0x22
 _OTHER = b"\xfd"
 LONGEST = 2**20
 """Bytes a quoted field may have."""
@@ -41,7 +42,43 @@ def inner_newlines(text: bytes, delimiter: bytes, *, final: bool) -> tuple[Int64
     if b'"' not in text:
         return np.zeros(0, np.int64), known
     data = np.frombuffer(text, np.uint8)
-    newlines = np.flatnonzero(data == 0x0A)
+    newlines = np.flatnonzero(data == _NEWLINE)
+    counts = _quotes_before(text, newlines, delimiter, final=final)
+    if counts is not None:
+        inner = counts & 1 == 1
+        ends = newlines[~inner]
+        return newlines[inner], known if final else (int(ends[-1]) + 1 if len(ends) else 0)
+    return _one_by_one(text, newlines, known, delimiter, final=final)
+
+
+def _quotes_before(text: bytes, newlines: Int64s, delimiter: bytes, *, final: bool) -> Int64s | None:
+    """Counts the quotes before each newline, where all quotes delimit or escape; else None.
+
+    They do where those with even numbers, from 0, follow a delimiter, a newline or directly the quote before them, and
+    those with odd numbers have one of these behind them. The last field may go on behind a text that is not final.
+    """
+    padded = np.frombuffer(b"\n" + text + b"\n\n", np.uint8)
+    quotes = np.flatnonzero(padded == _QUOTE)
+    if final and len(quotes) & 1:
+        return None
+    opening, closing = quotes[::2], quotes[1::2]
+    border = np.zeros(256, bool)
+    border[[_NEWLINE, _QUOTE, delimiter[0]]] = True
+    behind = padded[closing + 1]
+    returned = (behind == _RETURN) & (padded[closing + 2] == _NEWLINE)
+    if not (border[padded[opening - 1]].all() and (border[behind] | returned).all()):
+        return None
+    starts = opening[padded[opening - 1] != _QUOTE]
+    stops = closing[behind != _QUOTE]
+    # An open field, or one that may be, ends with the text.
+    stops = np.append(stops, [len(text)] * (len(starts) - len(stops)))
+    if len(starts) != len(stops) or (len(starts) and int((stops - starts).max()) >= LONGEST):
+        return None
+    return np.searchsorted(quotes, newlines + 1)
+
+
+def _one_by_one(text: bytes, newlines: Int64s, known: int, delimiter: bytes, *, final: bool) -> tuple[Int64s, int]:
+    """Does what `inner_newlines` does, row by row where a row's quotes need a closer look."""
     found = []
     at = 0
     for start in lines.doubtful_starts(text, delimiter):
@@ -85,8 +122,8 @@ def _row_end(text: bytes, start: int, delimiter: bytes, *, final: bool) -> int |
             if behind is not None:
                 return behind.end() - 1
             if text[end : end + 1] != delimiter:
-                if not final and not text[end:].strip(b"\r"):
-                    return None
+                if text.startswith(b"\r", end) and not text[end:].strip(b"\r"):
+                    return len(text) if final else None
                 return _line_end(text, start)
             at = end + 1
             continue

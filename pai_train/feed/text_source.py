@@ -208,8 +208,8 @@ class TextFileSource:
         return "file" if isinstance(self.files, RangedLines) else "file's text"
 
     def _no_text(self, where: str, text: bytes, at: int) -> DataError:
-        byte = text[at : at + 3].decode("utf-8", "surrogatepass").encode("ascii", "surrogateescape")
         line = lines.line_at(text, text.rfind(b"\n", 0, at) + 1)
+        byte = as_stored(text[at : at + 3])
         return DataError(
             f"the text is not {self._encoding.name}",
             where=where,

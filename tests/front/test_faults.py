@@ -33,6 +33,26 @@ ONE_OVERRIDE: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "command line train.epochs=0: must be at least 1",
         ("got: 0", "wanted: an integer, 1 or more"),
     ),
+    "limit-without-policy": (
+        "inputs.train.max_bad_rows=5",
+        "command line inputs.train.max_bad_rows=5: no bad row is left out",
+        ("got: 5", "to do: set on_bad_row to skip or quarantine"),
+    ),
+    "limit-neither-share-nor-number": (
+        "inputs.train.max_bad_rows=1.5",
+        "inputs.train.max_bad_rows=1.5: must be less than 1",
+        ("wanted: an integer, 0 or more, or a number, greater than 0 and less than 1",),
+    ),
+    "encoding": (
+        "inputs.train.encoding=gbq",
+        "inputs.train.encoding=gbq: there is no such encoding",
+        ("wanted: a name such as utf-8, gbk",),
+    ),
+    "quoted-newlines-of-json": (
+        "inputs.train={format: jsonl, quoted_newlines: true}",
+        "inputs.train.quoted_newlines: format jsonl has no quoted_newlines",
+        ("to do: leave it out",),
+    ),
     "open-bound": ("inputs.train.split={test: 1.0}", "inputs.train.split.test: must be less than 1", ()),
     "wrong-type": ("train.epochs='3'", "command line train.epochs='3': has the wrong type", ("got: '3'",)),
     "bool-is-no-int": ("train.epochs=true", "train.epochs=true: has the wrong type", ("got: true",)),
