@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pai_train import inputs, outputs, preflight
+from pai_train import inputs, machine, outputs
 from pai_train.check import Plan
 from pai_train.errors import Fault, PaiTrainError
 from pai_train.findings import Finding, failed
@@ -172,9 +172,9 @@ class Needs:
     def _machine(self) -> Iterator[Finding]:
         cache = self._stores.options.cache
         if cache is not None:
-            yield preflight.cache(cache.folder, cache.max_bytes)
-        yield preflight.temporary()
-        yield preflight.run_folder(self._run_dir)
+            yield machine.cache(cache.folder, cache.max_bytes)
+        yield machine.temporary()
+        yield machine.run_folder(self._run_dir)
 
 
 def fit_together(found: Mapping[str, JobInput]) -> list[Fault]:

@@ -1,12 +1,10 @@
-"""Single probes of what a run needs: permissions, exclusive create, the bucket, the clock, free disk."""
+"""Single probes of what a run needs of a store: permissions, exclusive create, the bucket, the clock."""
 
 from __future__ import annotations
 
 import logging
 import os
 import secrets
-import shutil
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pai_train.errors import PaiTrainError, StorageError
 from pai_train.findings import Finding, failed
+from pai_train.machine import around
 from pai_train.storage import AccessRefused, ObjectExists, ObjectMissing, Store, display, foreign, join
 from pai_train.storage.errors import mapped
 from pai_train.storage.facts import BucketFacts, ServiceFacts, TellsFacts, service_time
@@ -29,8 +28,6 @@ SKEW_WARNS_S = 5 * 60
 SKEW_FAILS_S = 15 * 60
 """Services refuse requests that are signed this far from their own clock."""
 
-_GIB = 2**30
-_SCRATCH_WARNS, _SCRATCH_FAILS = _GIB, _GIB // 16
 _ASK_S = 10.0
 _ACTIONS = {
     "oss": {"list": "oss:ListObjects", "get": "oss:GetObject", "put": "oss:PutObject", "delete": "oss:DeleteObject"},
@@ -216,7 +213,7 @@ def _foothold(url: str) -> str:
     scheme, _, path = url.partition("://")
     if scheme != "file":
         return url
-    there = _around(path)
+    there = around(path)
     if not os.path.isdir(there):
         raise StorageError("no folder can be made there", where=display(url), got=f"{there} is a file")
     return f"file://{there}"
@@ -303,58 +300,3 @@ def _versioning(scheme: str, url: str, told: BucketFacts) -> Iterator[Finding]:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def temporary() -> Finding:
-    """Looks at the free disk where checkpoints are written before they are published."""
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    state: State = "ok" if free >= _SCRATCH_WARNS else "warn" if free >= _SCRATCH_FAILS else "fail"
-    todo = None if state == "ok" else "free some, or set TMPDIR to a folder on another disk"
-    return Finding("this machine", "temporary", state, f"{_size(free)} free in {folder} for checkpoints", todo)
-
-
-def cache(folder: str, max_bytes: int) -> Finding:
-    """Looks at the free disk of a cache of remote objects."""
-    if not _can_be_made(folder):
-        words = f"{folder} cannot be made or written"
-        return Finding("this machine", "cache", "fail", words, "name another folder as storage.cache.dir")
-    there = _around(folder)
-    held = sum(_bytes(os.path.join(where, name)) for where, _, names in os.walk(folder) for name in names)
-    room = shutil.disk_usage(there).free + held
-    words = f"{_size(room)} of room in {folder} for {_size(max_bytes)}"
-    if room >= max_bytes:
-        return Finding("this machine", "cache", "ok", words)
-    return Finding("this machine", "cache", "warn", words, "free some, or lower storage.cache.max_gb")
-
-
-def run_folder(folder: str) -> Finding:
-    """Looks whether the folder that a run keeps its record in can be made."""
-    if _can_be_made(folder):
-        return Finding("this machine", "run folder", "ok", "can be made")
-    todo = "start in a folder that may be written, or set hydra.run.dir"
-    return Finding("this machine", "run folder", "fail", f"{folder} cannot be made", todo)
-
-
-def _around(path: str) -> str:
-    """Returns the path itself, or the closest one around it that is there."""
-    path = os.path.abspath(path)
-    while not os.path.lexists(path):
-        path = os.path.dirname(path)
-    return path
-
-
-def _can_be_made(folder: str) -> bool:
-    there = _around(folder)
-    return os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)
-
-
-def _bytes(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _size(count: int) -> str:
-    return f"{count / _GIB:.1f} GiB"

@@ -94,11 +94,19 @@ class RecipeSearchPath(SearchPathPlugin):
 
 
 def install() -> None:
-    """Makes Hydra know recipes and the parts of the help text; may be called again."""
+    """Makes Hydra know recipes, the parts of the help text and the environment's project; may be called again."""
     for plugin in (RecipeSource, RecipeSearchPath):
         Plugins.instance().register(plugin)
     OmegaConf.register_new_resolver("pai_train.recipes", _help_recipes, replace=True)
     OmegaConf.register_new_resolver("pai_train.keys", _help_keys, replace=True)
+    OmegaConf.register_new_resolver("pai_train.odps_project", _odps_project, replace=True)
+
+
+def _odps_project() -> str:
+    """Returns the MaxCompute project that the environment means; looked for only where a configuration asks."""
+    from pai_train.tables.maxcompute.service import find_project
+
+    return find_project()
 
 
 def folder(name: str) -> Path:

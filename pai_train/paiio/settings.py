@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pai_train.errors import TableError
 from pai_train.spec.address import TableRef, parse_table, parse_tables
+from pai_train.spec.catalog import catalog_fault
 from pai_train.storage import Stores, join
 
 if TYPE_CHECKING:
     from pai_train.storage import Store
     from pai_train.tables.contracts import Tables
+    from pai_train.tables.iceberg import IcebergTables
+    from pai_train.tables.maxcompute.tables import MaxComputeTables
 
+TABLES_VARIABLE = "PAI_TRAIN_TABLES"
 ROOT_VARIABLE = "PAI_TRAIN_TABLES_ROOT"
 PROJECT_VARIABLE = "PAI_TRAIN_PROJECT"
+CATALOG_VARIABLE = "PAI_TRAIN_TABLES_CATALOG"
 DEFAULT_ROOT = "data/tables"
 DEFAULT_PROJECT = "pai_train"
 
+TablesName = Literal["iceberg", "maxcompute"]
 Strings = Literal["bytes", "str"]
 Records = Literal["array", "tuples"]
 ShortRead = Literal["raise", "return"]
@@ -110,7 +116,7 @@ _configured: Settings | None = None
 
 
 def configure(
-    tables: Tables | None = None,
+    tables: Tables | TablesName | None = None,
     *,
     project: str | None = None,
     jobs: str | None = None,
@@ -124,9 +130,11 @@ def configure(
     Each call says all: what it leaves out is the environment's, or the default.
 
     Args:
-        tables: The table store; None for the one of the environment: Iceberg under `PAI_TRAIN_TABLES_ROOT`, which is
-            `data/tables` where it is not set, as in recipes.
-        project: Project of bare names; None for `PAI_TRAIN_PROJECT`, or `pai_train`, as in recipes.
+        tables: The table store, or its name; None for the name in `PAI_TRAIN_TABLES`, which is 'iceberg' where it is
+            not set. By name, tables, or MaxCompute's records of writes, are under `PAI_TRAIN_TABLES_ROOT`, which is
+            `data/tables` where it is not set, and Iceberg's are listed by `PAI_TRAIN_TABLES_CATALOG`, or the store.
+        project: Project of bare names; None for `PAI_TRAIN_PROJECT`, or that of MaxCompute's environment, or
+            `pai_train`, as in recipes.
         jobs: Folder in which the slices of a job find each other, a full URL; None for one beside the tables.
         stores: How that folder is reached; None for as the environment says.
         strings: See `ReadStyle`.
@@ -134,12 +142,13 @@ def configure(
         short_read: See `ReadStyle`.
 
     Raises:
-        TableError: No such choice, or a root that cannot hold tables.
+        TableError: No such choice, a root that cannot hold tables, or a service that the environment does not name.
     """
     global _configured  # noqa: PLW0603 - the one setting of a process, as PAI has
-    known = _from_environment(*_environment())
-    if tables is not None:
-        known = Settings(tables, known.project, jobs=_jobs_of(tables))
+    if tables is None or isinstance(tables, str):
+        known = _from_environment(*_environment(tables, project))
+    else:
+        known = Settings(tables, os.environ.get(PROJECT_VARIABLE) or DEFAULT_PROJECT, jobs=_jobs_of(tables))
     _configured = replace(
         known,
         project=project or known.project,
@@ -153,21 +162,38 @@ def settings() -> Settings:
     """Returns what was configured, else what the environment says.
 
     Raises:
-        TableError: A root that cannot hold tables.
+        TableError: A root that cannot hold tables, or a service that the environment does not name.
     """
     return _configured or _from_environment(*_environment())
 
 
-def _environment() -> tuple[str, str]:
-    return os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT, os.environ.get(PROJECT_VARIABLE) or DEFAULT_PROJECT
+def _environment(name: str | None = None, project: str | None = None) -> tuple[str, str, str | None, str | None]:
+    get = os.environ.get
+    return (
+        name or get(TABLES_VARIABLE) or "iceberg",
+        get(ROOT_VARIABLE) or DEFAULT_ROOT,
+        project or get(PROJECT_VARIABLE) or None,
+        get(CATALOG_VARIABLE) or None,
+    )
 
 
 @cache
-def _from_environment(root: str, project: str) -> Settings:
-    from pai_train.tables.iceberg import IcebergTables
+def _from_environment(name: str, root: str, project: str | None, catalog: str | None) -> Settings:
+    tables: MaxComputeTables | IcebergTables
+    if name == "maxcompute":
+        from pai_train.tables.maxcompute import open_tables
 
-    tables = IcebergTables(root, project)
-    return Settings(tables, project, jobs=_jobs_of(tables))
+        tables = open_tables(root, project or "")
+    elif name == "iceberg":
+        from pai_train.tables.iceberg import IcebergTables
+
+        if catalog is not None and (fault := catalog_fault(catalog)) is not None:
+            raise TableError(fault.what, where=CATALOG_VARIABLE, got=fault.got, wanted=fault.wanted, todo=fault.todo)
+        tables = IcebergTables(root, project or DEFAULT_PROJECT, catalog=catalog)
+    else:
+        known = ", ".join(get_args(TablesName))
+        raise TableError("no such table store", where=TABLES_VARIABLE, got=repr(name), wanted=known)
+    return Settings(tables, tables.project, jobs=_jobs_of(tables))
 
 
 def _jobs_of(tables: Tables) -> str | None:

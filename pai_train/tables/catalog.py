@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pyiceberg.catalog import MetastoreCatalog, PropertiesUpdateSummary
 from pyiceberg.exceptions import (
@@ -14,7 +14,6 @@ from pyiceberg.exceptions import (
     ValidationError,
     ValidationException,
 )
-from pyiceberg.io import FileIO, InputFile, OutputFile
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
 from pyiceberg.serializers import FromByteStream
 from pyiceberg.table import CommitTableResponse, Table
@@ -22,11 +21,13 @@ from pyiceberg.table.metadata import TableMetadata, new_table_metadata
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortOrder
 from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
 
-from pai_train.errors import StorageError, TableError
+from pai_train.errors import TableError
 from pai_train.storage import ObjectExists, Store, basename, join, resolve
+from pai_train.tables.store_io import StoreIO
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyiceberg.io import FileIO
     from pyiceberg.schema import Schema
     from pyiceberg.table.update import TableRequirement, TableUpdate
 
@@ -41,60 +42,6 @@ class CommitRaced(ValidationException):
     Not a CommitFailedException: pyiceberg would answer that one by publishing the same files on top of the other
     commit, without looking whether that commit was this very write, sent twice.
     """
-
-
-class StoreInput(InputFile):
-    """An object of the store, for pyiceberg to read."""
-
-    def __init__(self, store: Store, location: str) -> None:
-        super().__init__(location)
-        self._store = store
-
-    def __len__(self) -> int:
-        return _size(self._store, self.location)
-
-    def exists(self) -> bool:
-        return self._store.info(self.location) is not None
-
-    def open(self, seekable: bool = True) -> Any:
-        return self._store.open_input(self.location)
-
-
-class StoreOutput(OutputFile):
-    """An object of the store, for pyiceberg to write; its names are unique, so that none is ever replaced."""
-
-    def __init__(self, store: Store, location: str) -> None:
-        super().__init__(location)
-        self._store = store
-
-    def __len__(self) -> int:
-        return _size(self._store, self.location)
-
-    def exists(self) -> bool:
-        return self._store.info(self.location) is not None
-
-    def create(self, overwrite: bool = False) -> Any:
-        return self._store.open_output(self.location)
-
-    def to_input_file(self) -> InputFile:
-        return StoreInput(self._store, self.location)
-
-
-class StoreIO(FileIO):
-    """pyiceberg's way to files, by the one door that all bytes take."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__()
-        self._store = store
-
-    def new_input(self, location: str) -> InputFile:
-        return StoreInput(self._store, location)
-
-    def new_output(self, location: str) -> OutputFile:
-        return StoreOutput(self._store, location)
-
-    def delete(self, location: str | InputFile | OutputFile) -> None:
-        self._store.delete(location if isinstance(location, str) else location.location)
 
 
 class StoreCatalog(MetastoreCatalog):
@@ -270,13 +217,6 @@ def _version(metadata_url: str) -> int:
     if match is None:
         raise TableError("not a metadata file of this catalog", where=metadata_url, wanted="v<number>.metadata.json")
     return int(match[1])
-
-
-def _size(store: Store, location: str) -> int:
-    info = store.info(location)
-    if info is None:
-        raise StorageError("no such object", where=location, todo="a file of the table was deleted behind its back")
-    return info.size
 
 
 def _refuse(what: str) -> NoReturn:

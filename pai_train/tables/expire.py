@@ -29,6 +29,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from pai_train.errors import TableError
 from pai_train.storage import ObjectInfo, ObjectMissing, basename, join, resolve
 from pai_train.tables.pins import Pin, read_pins
+from pai_train.tables.store_io import entries_of, manifests_of
 from pai_train.tables.write import TOKEN
 
 if TYPE_CHECKING:
@@ -215,12 +216,12 @@ class Expiry:
         seen: set[str] = set()
         for snapshot in kept:
             yield _url(snapshot.manifest_list)
-            for manifest in snapshot.manifests(table.io):
+            for manifest in manifests_of(table, snapshot):
                 if manifest.manifest_path in seen:
                     continue
                 seen.add(manifest.manifest_path)
                 yield _url(manifest.manifest_path)
-                for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+                for entry in entries_of(table, manifest):
                     yield _url(entry.data_file.file_path)
 
     def _candidates(self, table: Table, pins: Sequence[Pin]) -> Iterator[ObjectInfo]:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from pyiceberg.manifest import DataFile as ManifestFile
 from pyiceberg.manifest import FileFormat
 
-from pai_train.errors import DataError, PaiTrainError, TableError
+from pai_train.errors import PaiTrainError, TableError
 from pai_train.tables.data_file import DataFile
 from pai_train.tables.deletes import NONE, deleted_rows, refused
 from pai_train.tables.partitions import Stored, arrow_value, check_keys, selects, unknown_partition
+from pai_train.tables.store_io import manifests_of, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,20 +57,19 @@ def scan_tasks(ref: TableRef, table: Table, snapshot_id: int | None = None) -> l
         TableError: Rows were deleted by value.
         DataError: A manifest is damaged.
     """
+    snapshot = table.current_snapshot() if snapshot_id is None else table.snapshot_by_id(snapshot_id)
+    if snapshot is None:
+        return []
+    manifests_of(table, snapshot)
     try:
-        return list(table.scan(snapshot_id=snapshot_id).plan_files())
+        return list(table.scan(snapshot_id=snapshot.snapshot_id).plan_files())
     except PaiTrainError:
         raise
     except Exception as fault:
         # What a damaged manifest raises depends on where it is damaged.
         if "equality deletes" in str(fault):
             raise refused(str(ref), str(fault)) from fault
-        raise DataError(
-            "the manifests of the table cannot be read",
-            where=str(ref),
-            got=f"snapshot {snapshot_id or 'current'}: {fault}",
-            todo="restore the files in the table's metadata folder, or read another snapshot",
-        ) from fault
+        raise unreadable(str(ref), f"snapshot {snapshot.snapshot_id}: {fault}") from fault
 
 
 def _check(ref: TableRef, task: FileScanTask, partitions: Sequence[Column]) -> None:

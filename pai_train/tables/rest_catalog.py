@@ -33,7 +33,8 @@ from pai_train.errors import TableError
 from pai_train.redact import hide
 from pai_train.spec.catalog import SECRETS
 from pai_train.storage import Store, join
-from pai_train.tables.catalog import CommitRaced, StoreIO
+from pai_train.tables.catalog import CommitRaced
+from pai_train.tables.store_io import StoreIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

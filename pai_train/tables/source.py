@@ -141,6 +141,6 @@ def _snapshot_id(ref: TableRef, table: Table, wanted: str | None) -> int | None:
             "the table has no such snapshot; it has expired, or belongs to another table",
             where=str(ref),
             got=wanted,
-            todo=f"the current one is {current.snapshot_id if current else EMPTY}",
+            todo=f"train.resume=never starts anew; the current one is {current.snapshot_id if current else EMPTY}",
         )
     return int(wanted)

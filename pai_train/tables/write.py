@@ -24,6 +24,7 @@ from pai_train.tables.part import ParquetPart, check_parts, check_same, slice_id
 from pai_train.tables.partitions import arrow_value, one_partition, selects, stored_value
 from pai_train.tables.plan import scan_tasks, stored
 from pai_train.tables.staging import Staging
+from pai_train.tables.store_io import entries_of, manifests_of
 from pai_train.tables.token import check_token
 
 if TYPE_CHECKING:
@@ -173,6 +174,10 @@ class IcebergWrite:
         if done is not None:
             return table, done
         self._refuse_rows(table)
+        current = table.current_snapshot()
+        if current is not None:
+            # A list of manifests that is cut short would be carried over as it is.
+            manifests_of(table, current)
         transaction = table.transaction()
         update = transaction.update_snapshot(snapshot_properties={TOKEN: self._token, SLICES: slices})
         producer = update.overwrite() if self._mode == "overwrite" else update.fast_append()
@@ -233,8 +238,9 @@ class IcebergWrite:
     def _sweep(self, table: Table, done: IcebergSnapshot) -> None:
         """Deletes what was staged under the token and is not in its snapshot: attempts that were given up."""
         staged = self._staging.staged()
-        tasks = table.scan(snapshot_id=done.snapshot_id).plan_files() if staged else ()
-        self._staging.sweep(staged - {task.file.file_path for task in tasks})
+        for manifest in manifests_of(table, done) if staged else ():
+            staged -= {entry.data_file.file_path for entry in entries_of(table, manifest)}
+        self._staging.sweep(staged)
 
 
 def snapshot_of(snapshot: IcebergSnapshot) -> Snapshot:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+import pai_train
 from tests.front.conftest import ROOT, Desk
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CSVTEST = f"{ROOT}/recipes/csvtest.yaml"
 MINE = """# Mine
@@ -122,7 +128,11 @@ ONE_OVERRIDE: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "environment": (
         "checkpointDir=${oc.env:SURELY_NOT_SET}",
         "cannot be resolved: Environment variable 'SURELY_NOT_SET' not found",
-        ("got: ${oc.env:SURELY_NOT_SET}", "wanted: text"),
+        (
+            "got: ${oc.env:SURELY_NOT_SET}",
+            "wanted: text",
+            "to do: set SURELY_NOT_SET in the environment, or give checkpointDir",
+        ),
     ),
     "interpolation": ("checkpointDir=${nope}/x", "cannot be resolved: Interpolation key 'nope' not found", ()),
     "run-dir": ("hydra.run.dir=${nope}", "hydra.run.dir: cannot be resolved: Interpolation key 'nope' not found", ()),
@@ -206,6 +216,30 @@ def test_fault_of_an_override(desk: Desk, override: str, head: str, below: tuple
     for text in below:
         assert text in "\n".join(lines[2:]), report
     assert "SEKRET" not in report
+
+
+def test_no_project_of_maxcompute(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    desk.recipe("mine", MINE)
+    monkeypatch.delenv("ODPS_PROJECT_NAME", raising=False)
+    monkeypatch.delenv("ODPS_CONFIG_FILE_PATH", raising=False)
+    report = desk.refused("+recipe=mine", "tables=maxcompute")
+    assert "tables.project: no project of MaxCompute" in report
+    assert "to do: set tables.project, or ODPS_PROJECT_NAME, or project_name in the file" in report
+    file = tmp_path / "odps.conf"
+    monkeypatch.setenv("ODPS_CONFIG_FILE_PATH", str(file))
+    assert f"tables.project: {file}: the file that" in " ".join(
+        desk.refused("+recipe=mine", "tables=maxcompute").split()
+    )
+
+
+def test_the_project_of_the_file_of_pai(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "odps.conf"
+    file.write_text("project_name=filed\n")
+    monkeypatch.setenv("ODPS_CONFIG_FILE_PATH", str(file))
+    monkeypatch.delenv("ODPS_PROJECT_NAME", raising=False)
+    assert pai_train.compose("iris", ["tables=maxcompute"]).config.tables.project == "filed"
+    monkeypatch.setenv("ODPS_PROJECT_NAME", "named")
+    assert pai_train.compose("iris", ["tables=maxcompute"]).config.tables.project == "named"
 
 
 # What a recipe says in place of `epochs: 3` on line 14; place and fault.

@@ -83,6 +83,57 @@ def test_the_environment_says_where_tables_are(monkeypatch, tmp_path):
     assert paiio.TableReader("odps://shop/tables/t").read().tolist() == [[1]]
 
 
+def test_the_environment_says_which_catalog_lists_tables(monkeypatch, tmp_path):
+    monkeypatch.setattr(settings, "_configured", None)
+    monkeypatch.setenv("PAI_TRAIN_TABLES_ROOT", str(tmp_path / "warehouse"))
+    monkeypatch.setenv("PAI_TRAIN_TABLES_CATALOG", f"sqlite:///{tmp_path}/catalog.db")
+    settings.settings().tables.ensure(settings.settings().ref("t"), parse_ddl("CREATE TABLE t (a BIGINT)"))
+    with paiio.TableWriter("t") as writer:
+        writer.write((1,))
+    assert paiio.TableReader("t").read().tolist() == [[1]]
+    assert (tmp_path / "catalog.db").exists()
+    monkeypatch.setenv("PAI_TRAIN_TABLES_CATALOG", "sqllite:///catalog.db")
+    with pytest.raises(TableError, match=r"^PAI_TRAIN_TABLES_CATALOG: not the address(.|\n)*did you mean sqlite"):
+        settings.settings()
+
+
+@pytest.mark.parametrize("how", ["environment", "configure"])
+def test_maxcompute_by_its_name(how, maxcompute_server, maxcompute_door, monkeypatch, tmp_path):
+    maxcompute_server.enter(monkeypatch)
+    monkeypatch.setattr(settings, "_configured", None)
+    monkeypatch.setenv("PAI_TRAIN_TABLES_ROOT", str(tmp_path))
+    project = maxcompute_door.project()
+    monkeypatch.setenv("ODPS_PROJECT_NAME", project)
+    if how == "environment":
+        monkeypatch.setenv("PAI_TRAIN_TABLES", "maxcompute")
+    else:
+        paiio.configure("maxcompute", strings="str")
+    known = settings.settings()
+    assert known.project == project
+    known.tables.ensure(known.ref("t"), parse_ddl("CREATE TABLE t (a STRING)"))
+    with paiio.TableWriter("t") as writer:
+        writer.write(("x",))
+    value = b"x" if how == "environment" else "x"
+    assert paiio.TableReader(f"odps://{project}/tables/t").read().tolist() == [[value]]
+    assert known.tables.names(project) == ["t"]
+
+
+def test_a_service_that_nobody_names(monkeypatch, tmp_path):
+    monkeypatch.setattr(settings, "_configured", None)
+    monkeypatch.setenv("PAI_TRAIN_TABLES_ROOT", str(tmp_path))
+    for name in ("ODPS_ENDPOINT", "ODPS_PROJECT_NAME", "ODPS_CONFIG_FILE_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(TableError, match="ODPS_ENDPOINT"):
+        paiio.configure("maxcompute")
+    monkeypatch.setenv("ODPS_ENDPOINT", "https://service.test/api")
+    with pytest.raises(TableError, match="ODPS_PROJECT_NAME"):
+        paiio.configure("maxcompute")
+    paiio.configure("maxcompute", project="shop")
+    assert settings.settings().project == "shop"
+    with pytest.raises(TableError, match=r"^PAI_TRAIN_TABLES: no such table store(.|\n)*iceberg, maxcompute"):
+        paiio.configure("odps")
+
+
 @pytest.mark.parametrize(
     ("choice", "words"),
     [

@@ -100,7 +100,15 @@ class RaceSuite:
 
 
 class OnceSuite(RaceSuite):
-    """Several writers, repetition, readers and kills."""
+    """Several writers, repetition, readers and kills.
+
+    Attributes:
+        most_commits: How many commits a reader looks at, at most: each lists what all before it have left.
+        most_held_up: How often a writer is held up, at most.
+    """
+
+    most_commits = 200
+    most_held_up = 30
 
     def check_store(self, tables: Tables, token: str) -> None:
         """Looks, after the last commit of a token, at what only this store knows of: files, sessions."""
@@ -133,6 +141,7 @@ class OnceSuite(RaceSuite):
     @pytest.mark.parametrize("commits", [12, pytest.param(200, marks=FULL)])
     def test_a_reader_sees_one_commit_never_a_mixture(self, tables, commits):
         tables.ensure(ref("iris"), parse_ddl(IRIS))
+        commits = min(commits, self.most_commits)
         content = [list(range(100 * n, 100 * n + 10 + n % 7)) for n in range(commits)]
         write(tables, "iris", "w0", rows(content[0][0], content[0][-1] + 1))
         seen: list[int] = []
@@ -200,6 +209,7 @@ class OnceSuite(RaceSuite):
 
     @pytest.mark.parametrize("times", [2, pytest.param(30, marks=FULL)])
     def test_a_writer_that_was_held_up_goes_on_behind_another(self, tables, reach, env, zygote, tmp_path, times):
+        times = min(times, self.most_held_up)
         for name in (INPUT, OUTPUT):
             tables.ensure(ref(name), parse_ddl(IRIS.replace("iris", name)))
         write(tables, INPUT, "input", rows(0, ROWS))

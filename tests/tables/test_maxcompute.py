@@ -239,11 +239,6 @@ def test_ranges_of_rows_count_over_what_is_named(iris):
         iris.source(ref("odps://lab/tables/iris?start=10&end=101"))
 
 
-def test_a_filter_is_refused_with_what_to_do(iris):
-    with pytest.raises(TableError, match=r"a filter is not served(.|\n)*CREATE TABLE"):
-        iris.source(ref("iris"), where="id > 5")
-
-
 # Answers that are empty, cut, damaged, late
 
 

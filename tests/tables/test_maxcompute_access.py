@@ -174,7 +174,7 @@ def test_no_place(monkeypatch, tmp_path):
     with pytest.raises(TableError, match=r"^tables.endpoint: no address(.|\n)*ODPS_ENDPOINT"):
         open_tables(str(tmp_path), "lab")
     monkeypatch.delenv("ODPS_PROJECT_NAME")
-    with pytest.raises(TableError, match=r"^tables.project: no project(.|\n)*ODPS_PROJECT_NAME"):
+    with pytest.raises(TableError, match=r"^tables.project: no project(.|\n)*ODPS_PROJECT_NAME(.|\n)*project_name"):
         open_tables(str(tmp_path), "", endpoint="https://service.test/api")
     with pytest.raises(TableError, match=r"not an address"):
         open_tables(str(tmp_path), "lab", endpoint="ftp://service.test/api")

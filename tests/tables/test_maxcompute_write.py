@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from pai_train.errors import TableError
+from pai_train.errors import StorageError, TableError
 from pai_train.spec.ddl import parse_ddl
 from pai_train.storage import Store, StoreUnavailable
+from pai_train.tables.maxcompute import write as maxcompute_write
 from pai_train.tables.maxcompute.connection import Connection
 from pai_train.tables.maxcompute.register import Register
 from tests.suites.table_rows import IRIS, ids, ref, rows, stage, write
@@ -41,6 +44,25 @@ def test_a_part_names_its_session_and_block(iris, maxcompute_door):
     assert address == "odps://lab/tables/iris"
     assert block.endswith("/7")
     assert (part.rows, part.bytes > 0) == (3, True)
+
+
+@pytest.mark.parametrize("in_memory", [1, 2_000, 10**6])
+def test_a_full_disk_is_no_service_that_is_away(iris, monkeypatch, in_memory):
+    write(iris, "iris", "before", rows(0, 5))
+    session = iris.write(ref("iris"), "overwrite", "full")
+    with monkeypatch.context() as patch:
+        patch.setattr(maxcompute_write, "_IN_MEMORY", in_memory)
+        patch.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("w+b"))  # noqa: SIM115
+        part = session.part(0, 0)
+        with pytest.raises(StorageError, match=r"No space left on device(.|\n)*free space there") as caught:
+            for lo in range(0, 60_000, 1_000):
+                part.write(rows(lo, lo + 1_000))
+            part.finish()
+        assert not isinstance(caught.value, StoreUnavailable)
+        part.abort()
+    session.abort()
+    assert held(iris) == list(range(5))
+    assert session.commit([stage(session, 0, rows(0, 7), attempt=1)]).rows == 7
 
 
 def test_a_restarted_process_finds_the_session_by_the_token(iris, reopen, maxcompute_door):

@@ -73,3 +73,6 @@ class TestRacesOnS3(OnS3, RaceSuite):
 @pytest.mark.timeout(1200)
 class TestOnceOnS3(OnS3, IcebergOnce):
     """Kills against a server."""
+
+    most_commits = 60
+    most_held_up = 12

@@ -41,11 +41,9 @@ def find_service(
     Raises:
         TableError: There is no endpoint or no project, or the file cannot be read.
     """
-    path = os.environ.get(CONFIG_FILE)
-    file = read_config(path) if path else {}
+    file = _file()
     endpoint = endpoint or os.environ.get("ODPS_ENDPOINT") or file.get("end_point")
     tunnel_endpoint = tunnel_endpoint or os.environ.get("ODPS_TUNNEL_ENDPOINT") or file.get("tunnel_endpoint")
-    project = project or os.environ.get("ODPS_PROJECT_NAME") or file.get("project_name")
     if not endpoint:
         raise TableError(
             "no address of MaxCompute",
@@ -53,16 +51,33 @@ def find_service(
             wanted="such as https://service.cn-hangzhou.maxcompute.aliyun.com/api",
             todo=f"set tables.endpoint, or ODPS_ENDPOINT, or end_point in the file that {CONFIG_FILE} names",
         )
-    if not project:
-        raise TableError(
-            "no project of MaxCompute", where="tables.project", todo="set tables.project, or ODPS_PROJECT_NAME"
-        )
     return Service(
         _url(endpoint, "tables.endpoint"),
         _url(tunnel_endpoint, "tables.tunnel_endpoint") if tunnel_endpoint else None,
-        project.lower(),
+        (project or find_project()).lower(),
         role_arn,
     )
+
+
+def find_project() -> str:
+    """Returns the project that the environment names, or else PAI's file.
+
+    Raises:
+        TableError: Neither does, or the file cannot be read.
+    """
+    project = os.environ.get("ODPS_PROJECT_NAME") or _file().get("project_name")
+    if not project:
+        raise TableError(
+            "no project of MaxCompute",
+            where="tables.project",
+            todo=f"set tables.project, or ODPS_PROJECT_NAME, or project_name in the file that {CONFIG_FILE} names",
+        )
+    return project
+
+
+def _file() -> dict[str, str]:
+    path = os.environ.get(CONFIG_FILE)
+    return read_config(path) if path else {}
 
 
 def read_config(path: str) -> dict[str, str]:

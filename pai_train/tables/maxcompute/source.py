@@ -54,6 +54,9 @@ class MaxComputeSource:
             same rows in any order.
         rows: Only these rows, counted from 0 over what `ref` names; None for all.
 
+    Attributes:
+        columns: Its columns, as declared.
+
     Raises:
         TableError: No such partition or snapshot, a range that is not within the rows, too many partitions, a view.
     """
@@ -78,7 +81,8 @@ class MaxComputeSource:
         self._keys = [column for column in meta.partitions if column.name not in fixed]
         self._refused = {column.name: column for column in meta.columns if not can_keep(column)}
         kept = [column for column in meta.columns if column.name not in self._refused]
-        self.schema = arrow_schema([*kept, *self._keys])
+        self.columns = (*kept, *self._keys)
+        self.schema = arrow_schema(self.columns)
         self._wire = wire_schema(kept, meta.plain_decimals)
         self._downloads = Downloads(connection, ref)
         self._small = _Small()

@@ -15,6 +15,7 @@ from pai_train.storage import resolve
 from pai_train.tables.arrow import arrow_schema
 from pai_train.tables.contracts import Diff, TableInfo, WriteMode
 from pai_train.tables.diff import differences
+from pai_train.tables.filtered_source import FilteredSource
 from pai_train.tables.maxcompute.connection import Connection
 from pai_train.tables.maxcompute.download import Downloads
 from pai_train.tables.maxcompute.meta import TableMeta, find_table, partition_modified, table_names
@@ -81,14 +82,8 @@ class MaxComputeTables:
     def source(
         self, ref: TableRef, snapshot: str | None = None, rows: range | None = None, where: str | None = None
     ) -> Source:
-        if where is not None:
-            raise TableError(
-                "a filter is not served on MaxCompute",
-                where=str(ref),
-                got=where,
-                todo="make a table of the rows: CREATE TABLE … AS SELECT … WHERE …",
-            )
-        return MaxComputeSource(self._connection, ref, self._load(ref), snapshot, rows)
+        source = MaxComputeSource(self._connection, ref, self._load(ref), snapshot, rows)
+        return source if where is None else FilteredSource(source, where, source.columns, str(ref))
 
     def count(self, ref: TableRef, snapshot: str | None = None) -> int:
         """Returns how many rows `ref` names; reads no rows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 
 from pai_train.errors import TableError
 from pai_train.spec.contracts import Part, PartWriter, Snapshot
+from pai_train.storage.errors import mapped
 from pai_train.tables.arrow import arrow_schema
 from pai_train.tables.maxcompute.download import Downloads, place
 from pai_train.tables.maxcompute.meta import partition_modified
@@ -237,19 +239,29 @@ class _Block:
 
     def write(self, batch: pa.RecordBatch) -> None:
         batch = self._write.to_wire(batch)
-        for start in range(0, batch.num_rows, _MOST_ROWS):
-            self._file.write(batch.slice(start, _MOST_ROWS).serialize())
+        with mapped(_here()):
+            for start in range(0, batch.num_rows, _MOST_ROWS):
+                self._file.write(batch.slice(start, _MOST_ROWS).serialize())
         self._rows += batch.num_rows
 
     def finish(self) -> Part:
-        if not self._rows:
-            self._file.write(self._write.nothing())
-        size = self._file.tell()
         try:
+            with mapped(_here()):
+                if not self._rows:
+                    self._file.write(self._write.nothing())
+                # What does not fit on the disk is told here, not taken for a service that is away.
+                self._file.flush()
+                size = self._file.tell()
             url = self._write.send(self._slice_id, self._file)
         finally:
-            self._file.close()
+            self.abort()
         return Part(self._slice_id, self._attempt, url, self._rows, size)
 
     def abort(self) -> None:
-        self._file.close()
+        # What a full disk still holds back is not needed any more.
+        with suppress(OSError):
+            self._file.close()
+
+
+def _here() -> str:
+    return f"file://{tempfile.gettempdir()}"
