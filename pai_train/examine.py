@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from pai_train.feed.bad_rows import BadRows
     from pai_train.job import JobInput
     from pai_train.spec.contracts import Source
     from pai_train.training.contracts import TrainState
@@ -64,13 +65,16 @@ def open_input(item: JobInput, state: TrainState | None) -> Source:
     return source
 
 
-def learn_label(item: JobInput, source: Source, check: Callable[[], None]) -> LabelSpec:
+def learn_label(
+    item: JobInput, source: Source, check: Callable[[], None], bad_rows: BadRows | None = None
+) -> LabelSpec:
     """Returns what is learned; classes that the recipe does not name are collected from all rows.
 
     Args:
         item: The training input.
         source: Its rows.
         check: Called between batches; may raise to stop.
+        bad_rows: Takes rows that cannot be read.
 
     Raises:
         DataError: There are no classes, one class, too many, or rows without one.
@@ -84,8 +88,10 @@ def learn_label(item: JobInput, source: Source, check: Callable[[], None]) -> La
     if classes is None:
         if source.snapshot.rows is None or source.snapshot.rows > LONG_PASS_ROWS:
             logger.info("reading the classes of %s; label.classes in the recipe saves this pass", label.column)
-        with _read(item, source, [label.column], None, check) as batches:
+        with _read(item, source, [label.column], None, check, bad_rows) as batches:
             classes = collect_classes(batches, label.column, None, MAX_CLASSES)
+        if not classes:
+            raise DataError(f"no row has a readable label {label.column!r}", where=item.address)
         if len(classes) < 2:
             raise DataError(
                 f"all rows have one class of the label {label.column!r}",
@@ -104,9 +110,11 @@ def learn_label(item: JobInput, source: Source, check: Callable[[], None]) -> La
     return LabelSpec(label.column, "classification", tuple(classes))
 
 
-def describe_features(item: JobInput, source: Source, check: Callable[[], None]) -> list[ColumnSpec]:
+def describe_features(
+    item: JobInput, source: Source, check: Callable[[], None], bad_rows: BadRows | None = None
+) -> list[ColumnSpec]:
     """Returns the statistics of the first training rows that preprocessing inside the model uses."""
-    with _read(item, source, item.features, split_of(item, "train"), check) as batches:
+    with _read(item, source, item.features, split_of(item, "train"), check, bad_rows) as batches:
         return describe(batches, item.features, DESCRIBED_ROWS, MAX_VOCABULARY)
 
 
@@ -117,7 +125,12 @@ def split_of(item: JobInput, part: Literal["train", "test"]) -> Split | None:
 
 @contextmanager
 def _read(
-    item: JobInput, source: Source, columns: Sequence[str], split: Split | None, check: Callable[[], None]
+    item: JobInput,
+    source: Source,
+    columns: Sequence[str],
+    split: Split | None,
+    check: Callable[[], None],
+    bad_rows: BadRows | None,
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """Opens rows as training sees them, in source order."""
 
@@ -126,6 +139,6 @@ def _read(
             check()
             yield delivery.data
 
-    plan = FeedPlan(tuple(columns), 4096, item.defaults, lanes=1, split=split)
+    plan = FeedPlan(tuple(columns), 4096, item.defaults, lanes=1, split=split, bad_rows=bad_rows)
     with arrow_superbatches(source, plan) as deliveries:
         yield until_stopped()

@@ -79,6 +79,8 @@ def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None,
             split=(config.split.test, config.split.seed) if config.split else None,
             shuffle=config.shuffle,
             snapshot=config.snapshot,
+            on_bad_row=config.on_bad_row,
+            max_bad_rows=config.max_bad_rows,
             sample=found.sample,
             open=found.open,
         ),
@@ -209,7 +211,14 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     def objects() -> list[ObjectInfo]:
         return [info for url in urls for info in (store.glob(url) if is_glob(url) else [_there(store, url)])]
 
-    written = FileFormat(config.format, config.header, character(config.delimiter))
+    written = FileFormat(
+        config.format,
+        config.header,
+        character(config.delimiter),
+        config.quoted_newlines,
+        config.compression,
+        config.encoding,
+    )
 
     source: Source | None = None
 
@@ -238,9 +247,12 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     if present and not faults:
         where = rooms.stores.open(present[0].url)
         opened = open_files(present, types, where, written)
-        faults += look_at(opened, where, present, types, written)
-        if not faults and opened.snapshot.rows == 0:
-            faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
+        try:
+            faults += look_at(opened, where, present, types, written, lenient=config.on_bad_row != "fail")
+            if not faults and opened.snapshot.rows == 0:
+                faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
+        except PaiTrainError as error:
+            faults.append(error.fault)
         if not faults and config.format in SELF_DESCRIBING:
             source = opened if sample is None else None
             types = {field.name: field.type for field in opened.schema}

@@ -56,6 +56,8 @@ class JobInput:
         split: Share and seed of the held-out rows.
         shuffle: Order of its rows in training.
         snapshot: The snapshot it must have.
+        on_bad_row: What a row does that cannot be read.
+        max_bad_rows: How many rows may be left out, or which share of them; None for any.
         sample: What is put in its place first, because it is missing.
         open: Opens it, at a snapshot id where one is given.
     """
@@ -70,6 +72,8 @@ class JobInput:
     split: tuple[float, int] | None
     shuffle: Literal["none", "block"]
     snapshot: str | None
+    on_bad_row: Literal["fail", "skip", "quarantine"]
+    max_bad_rows: float | None
     sample: Sample | None
     open: Callable[[str | None], Source]
 

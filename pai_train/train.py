@@ -21,6 +21,7 @@ from pai_train.experiment.progress import Progress
 from pai_train.experiment.record import InputRecord, OutputRecord, Record
 from pai_train.experiment.summary import summary
 from pai_train.experiment.watch import Watch
+from pai_train.feed.bad_rows import BadRows
 from pai_train.feed.contracts import FeedPlan, Position
 from pai_train.feed.engines import engine
 from pai_train.feed.order import lay_out
@@ -72,13 +73,16 @@ def train(job: Job, signals: StopSignals) -> Record:
             replicas=job.devices.replicas,
         )
         run_folder.write_config(folder, job.yaml)
+        training = _Training(job, record, signals)
         try:
-            _Training(job, record, signals).run()
+            training.run()
         except BaseException as error:
+            training.note_bad_rows()
             _note_storage(record, job)
             record.finish(error)
             logger.debug("the run ended with", exc_info=error)
             raise
+        training.note_bad_rows()
         _note_storage(record, job)
         record.finish()
         logger.info("%s", summary(record))
@@ -92,6 +96,7 @@ class _Training:
         self._job = job
         self._record = record
         self._signals = signals
+        self._bad: dict[str, BadRows] = {}
 
     def run(self) -> None:
         job, record = self._job, self._record
@@ -150,9 +155,10 @@ class _Training:
         for name, source in sources.items():
             snapshot = source.snapshot
             record.inputs[name] = InputRecord(job.inputs[name].address, snapshot.to_json(), snapshot.rows)
+            self._take_bad_rows(name, snapshot.rows)
         check = partial(self._check_stop, "looking at the input; nothing was trained since the last checkpoint")
-        label = learn_label(item, sources["train"], check)
-        columns = describe_features(item, sources["train"], check)
+        label = learn_label(item, sources["train"], check, self._bad.get("train"))
+        columns = describe_features(item, sources["train"], check, self._bad.get("train"))
         learner = Learner(
             partial(_seeded, job.train.seed, partial(build, job.model, job.params, columns, label)),
             label,
@@ -173,6 +179,8 @@ class _Training:
         record.reproduce = job.reproduce(run.run_id, {name: one.snapshot.id for name, one in sources.items()})
         record.save()
         state = self._fit(learner, label, sources, state, checkpoints)
+        for bad in self._bad.values():
+            bad.finish()
         record.weights_sha256 = weights_sha256(learner.variables)
         self._predict(learner, label, sources, sessions)
 
@@ -233,6 +241,7 @@ class _Training:
             seed=config.seed,
             lanes=self._job.engine.lanes,
             split=split_of(item, "train"),
+            bad_rows=self._bad.get("train"),
             steps=min(steps, config.checkpoint.every_steps or steps),
         )
 
@@ -241,7 +250,7 @@ class _Training:
         test, item = self._job.inputs.get("test"), self._job.inputs["train"]
         plan = replace(plan, epochs=None, shuffle="none", batch_size=max(plan.batch_size, 256))
         if test is not None:
-            return sources["test"], replace(plan, defaults=test.defaults, split=None)
+            return sources["test"], replace(plan, defaults=test.defaults, split=None, bad_rows=self._bad.get("test"))
         if item.split is not None:
             return sources["train"], replace(plan, split=split_of(item, "test"))
         return None
@@ -262,9 +271,26 @@ class _Training:
                 classes=label.classes,
                 mapping=output.mapping,
                 check=partial(self._check_stop, "predicting; the trained state is saved"),
+                bad_rows=self._bad.get(output.input),
             )
             self._record.outputs[name] = OutputRecord(output.address, rows, snapshot.to_json())
             self._record.save()
+
+    def _take_bad_rows(self, name: str, rows: int | None) -> None:
+        item, folder = self._job.inputs[name], self._record.folder
+        if item.on_bad_row == "fail":
+            return
+        sink = folder / run_folder.BAD_ROWS.format(plain_name(name)) if item.on_bad_row == "quarantine" else None
+        self._bad[name] = BadRows(name, limit=item.max_bad_rows, total=rows, sink=sink)
+
+    def note_bad_rows(self) -> None:
+        """Puts the counts of bad rows into the record."""
+        for name, bad in self._bad.items():
+            if bad.count:
+                logger.warning("%s", bad.summary())
+            quarantine = bad.sink.name if bad.sink is not None and bad.count else None
+            known = self._record.inputs[name]
+            self._record.inputs[name] = replace(known, bad_rows=bad.count, rows_read=bad.seen, quarantine=quarantine)
 
     def _check_stop(self, work: str) -> None:
         if self._signals.requested:
@@ -298,7 +324,12 @@ def _written(job: Job, tokens: Mapping[str, str]) -> Iterator[Held]:
 
 def _token(run_id: str, name: str) -> str:
     """Names a run's write into an output, by letters that every store takes."""
-    return f"{run_id}-{name if _PLAIN.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return f"{run_id}-{plain_name(name)}"
+
+
+def plain_name(name: str) -> str:
+    """Returns an input's or output's name as files and stores take it."""
+    return name if _PLAIN.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def _versions() -> dict[str, str]:

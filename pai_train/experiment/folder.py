@@ -10,6 +10,7 @@ from pai_train.errors import PaiTrainError
 
 CONFIG = "config.yaml"
 LOG = "log"
+BAD_ROWS = "bad-rows-{}.jsonl"
 METRICS = "metrics.jsonl"
 RECORD = "run.json"
 

@@ -33,11 +33,17 @@ class InputRecord:
         address: Its URL or table name, without credentials.
         snapshot: `Snapshot.to_json()` of what was read.
         rows: Rows of the snapshot, where known.
+        bad_rows: How many of the rows read were left out; None where none may be.
+        rows_read: How many different rows were read, bad ones included, where these are counted.
+        quarantine: Name of the file in the run folder that holds them.
     """
 
     address: str
     snapshot: Mapping[str, Any] | None = None
     rows: int | None = None
+    bad_rows: int | None = None
+    rows_read: int | None = None
+    quarantine: str | None = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ def summary(record: Record) -> str:
         ("input", record.waited_for),
         *_storage(record.storage),
         ("checkpoint", record.checkpoint),
+        *_bad_rows(record),
         *_outputs(record.outputs),
         ("run folder", str(record.folder)),
         ("reproduce", record.reproduce),
@@ -72,6 +73,18 @@ def _size(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:,.3g} TB"
+
+
+def _bad_rows(record: Record) -> list[tuple[str, str | None]]:
+    return [
+        (
+            "bad rows",
+            f"{one.bad_rows:,} of {one.rows_read:,} rows of input {name} left out"
+            + (f", see {record.folder / one.quarantine}" if one.quarantine is not None else ""),
+        )
+        for name, one in record.inputs.items()
+        if one.bad_rows
+    ]
 
 
 def _outputs(outputs: Mapping[str, OutputRecord]) -> list[tuple[str, str | None]]:

@@ -7,20 +7,23 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from pai_train.feed.assemble import in_order
-from pai_train.feed.fields import EmptyError, fill
+from pai_train.feed.bad_rows import locate, where
+from pai_train.feed.nulls import EmptyError, fill, first_nulls, null_row
 from pai_train.feed.order import Int64s, Layout, delivery
-from pai_train.spec.contracts import EncodedSource, PlacedSource
-from pai_train.storage import display
+from pai_train.spec.contracts import EncodedSource, MarkingSource, TextSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from concurrent.futures import Executor, Future
 
+    import numpy.typing as npt
+
     from pai_train.feed.contracts import FeedPlan
-    from pai_train.spec.contracts import Chunk, Source
+    from pai_train.spec.contracts import BadRow, Chunk, Source
 
 
 @dataclass(frozen=True)
@@ -82,28 +85,85 @@ def read_block(source: Source, chunk: Chunk, plan: FeedPlan, unit: Unit, *, enco
     Raises:
         DataError: A row cannot be read, or holds a null where there is no default; says where it stands.
     """
-    encode = encoded and isinstance(source, EncodedSource)
-    read = source.read_encoded if encode else source.read  # type: ignore[attr-defined]
-    batches = list(read(chunk, plan.columns)) or [no_rows(source, plan)]
-    rows = sum(batch.num_rows for batch in batches)
-    order, cursors = delivery(plan, unit.epoch, chunk.id, rows, unit.start)
-    in_place = plan.shuffle == "none" and len(order) == rows
-    batch = in_order(batches, None if in_place else order, len(order))
+    rows = read_rows(source, chunk, plan, encoded=encoded)
+    order, cursors = rows.kept(*delivery(plan, unit.epoch, chunk.id, rows.count, unit.start))
+    in_place = plan.shuffle == "none" and len(order) == sum(batch.num_rows for batch in rows.batches)
+    batch = in_order(rows.batches, None if in_place else order, len(order))
     try:
         return Block(unit, batch if plan.defaults is None else fill(batch, plan.defaults), cursors)
     except EmptyError as error:
         raise error.at(_place(source, chunk, int(order[error.row]))) from None
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a chunk that can be delivered.
+
+    Attributes:
+        batches: At least one.
+        count: How many rows the chunk has, those that are left out included.
+        good: Which of them are in the batches, bool of shape [count]; None for all.
+    """
+
+    batches: Sequence[pa.RecordBatch]
+    count: int
+    good: npt.NDArray[np.bool_] | None = None
+
+    def kept(self, order: Int64s, cursors: Int64s) -> tuple[Int64s, Int64s]:
+        """Drops what is left out of an order of the chunk's rows, and numbers the rows as in the batches."""
+        if self.good is None:
+            return order, cursors
+        kept = self.good[order]
+        return (np.cumsum(self.good) - 1)[order[kept]], cursors[kept]
+
+
+def read_rows(source: Source, chunk: Chunk, plan: FeedPlan, *, encoded: bool = False) -> Rows:
+    """Reads a chunk; where the plan takes bad rows, hands them over and leaves them out."""
+    taker = plan.bad_rows
+    if taker is not None and isinstance(source, MarkingSource):
+        marked = source.read_marked(chunk, plan.columns)
+        batches, count, bad = list(marked.batches), marked.rows, list(marked.bad)
+    else:
+        encode = encoded and isinstance(source, EncodedSource)
+        read = source.read_encoded if encode else source.read  # type: ignore[attr-defined]
+        batches, bad = list(read(chunk, plan.columns)), []
+        count = sum(batch.num_rows for batch in batches)
+    batches = batches or [no_rows(source, plan)]
+    if taker is None:
+        return Rows(batches, count)
+    good = np.ones(count, bool)
+    good[[row.row for row in bad]] = False
+    batches, empty = _without_nulls(batches, np.flatnonzero(good), plan)
+    taker.note(source, chunk, count, [*bad, *empty])
+    good[[row.row for row in empty]] = False
+    return Rows(batches, count, None if good.all() else good)
+
+
+def _without_nulls(
+    batches: list[pa.RecordBatch], rows: Int64s, plan: FeedPlan
+) -> tuple[list[pa.RecordBatch], list[BadRow]]:
+    """Leaves out the rows in which a required column is null, given each row's number in the chunk."""
+    required = plan.required
+    if required is None:
+        defaults = plan.defaults
+        required = () if defaults is None else tuple(name for name in plan.columns if defaults.get(name) is None)
+    kept, bad, first = [], [], 0
+    for batch in batches:
+        nulls = first_nulls(batch, required)
+        if (nulls >= 0).any():
+            at = np.flatnonzero(nulls >= 0)
+            bad += [null_row(int(rows[first + row]), required[nulls[row]]) for row in at]
+            kept.append(batch.filter(pa.array(nulls < 0)))
+        else:
+            kept.append(batch)
+        first += batch.num_rows
+    return kept, bad
+
+
 def _place(source: Source, chunk: Chunk, row: int) -> str:
-    if isinstance(source, PlacedSource):
+    if isinstance(source, TextSource):
         return source.place(chunk, row)
-    url, _, rows = chunk.ref.rpartition("@")
-    lo, hi = (int(text) for text in rows.split("-"))
-    if chunk.rows is not None and chunk.rows != hi - lo:
-        # Deleted rows and rows that a filter leaves out are not counted.
-        return f"{display(url)}, row {row} of the {chunk.rows} that are read of rows {lo} to {hi - 1}"
-    return f"{display(url)}, row {lo + row}"
+    return where(locate(source, chunk, [row])[0])
 
 
 def no_rows(source: Source, plan: FeedPlan) -> pa.RecordBatch:

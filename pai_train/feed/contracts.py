@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
+    from pai_train.feed.bad_rows import BadRows
+
 Shuffle = Literal["none", "block"]
 
 
@@ -45,6 +47,8 @@ class FeedPlan:
         split: Deliver only one set of the rows.
         steps: Most batches in one superbatch; a superbatch never crosses an epoch.
         drop_remainder: Leave out batches of fewer than `batch_size` rows.
+        bad_rows: Takes the rows that cannot be read, which are then left out; None for the first to be a DataError.
+        required: With `bad_rows`: columns where a null makes a row bad; None for all without a default.
     """
 
     columns: tuple[str, ...]
@@ -57,6 +61,8 @@ class FeedPlan:
     split: Split | None = None
     steps: int = 1
     drop_remainder: bool = False
+    bad_rows: BadRows | None = None
+    required: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ columns that are wanted are checked; the shape of a row is checked always.
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -37,7 +38,6 @@ import pyarrow.csv as pcsv
 
 from pai_train.errors import DataError, did_you_mean
 from pai_train.feed import lines, values
-from pai_train.feed.assemble import plain
 from pai_train.tables.arrow import maxcompute_type
 
 if TYPE_CHECKING:
@@ -103,7 +103,14 @@ def check_delimiter(delimiter: str) -> bytes:
     return delimiter.encode()
 
 
-def decode(text: bytes, columns: Mapping[str, pa.DataType], delimiter: str, wanted: Sequence[str]) -> pa.RecordBatch:
+def decode(
+    text: bytes,
+    columns: Mapping[str, pa.DataType],
+    delimiter: str,
+    wanted: Sequence[str],
+    *,
+    newline: bytes | None = None,
+) -> pa.RecordBatch:
     """Reads rows.
 
     Args:
@@ -111,6 +118,7 @@ def decode(text: bytes, columns: Mapping[str, pa.DataType], delimiter: str, want
         columns: All columns in the order of the fields.
         delimiter: The one ASCII character between fields.
         wanted: The columns to return, in this order.
+        newline: The byte, of no valid UTF-8, that stands for a newline inside quotes.
 
     Returns:
         One row per line that is not blank, with the wanted columns; empty fields are null, but '' in STRING.
@@ -127,13 +135,17 @@ def decode(text: bytes, columns: Mapping[str, pa.DataType], delimiter: str, want
     orderly = lines.returns_end_lines(text)
     plain = text if orderly else lines.drop_returns(text)
     if b'"' in plain and not lines.quotes_fit(plain, mark):
-        raise _shape_error(text, columns, delimiter, types)
-    if (orderly or b"\r" not in plain) and not _arrow_differs(plain, types):
+        raise _shape_error(text, columns, delimiter, types, newline)
+    if (
+        (orderly or b"\r" not in plain)
+        and (newline is None or newline not in plain)
+        and not _arrow_differs(plain, types)
+    ):
         try:
-            return _parse(plain, columns, delimiter, types)
+            return parse(plain, columns, delimiter, types)
         except pa.ArrowInvalid:
             pass  # Arrow refuses some fields that the grammar allows; the strict reading decides.
-    return _strict(text, plain, columns, delimiter, types)
+    return _strict(text, plain, columns, delimiter, types, newline)
 
 
 def _arrow_differs(plain: bytes, types: Mapping[str, pa.DataType]) -> bool:
@@ -145,7 +157,7 @@ def _arrow_differs(plain: bytes, types: Mapping[str, pa.DataType]) -> bool:
     return any(map(pa.types.is_floating, types.values())) and b"(" in plain
 
 
-def _parse(
+def parse(
     plain: bytes, columns: Mapping[str, pa.DataType], delimiter: str, types: Mapping[str, pa.DataType]
 ) -> pa.RecordBatch:
     """Reads well-quoted text with Arrow.
@@ -190,72 +202,117 @@ def _strict(
     columns: Mapping[str, pa.DataType],
     delimiter: str,
     types: Mapping[str, pa.DataType],
+    newline: bytes | None = None,
 ) -> pa.RecordBatch:
     """Reads the fields as bytes and checks each column against the grammar."""
-    stand_in = None
+    byte = None
     if not lines.returns_end_lines(plain):
-        # To Arrow a carriage return ends a row. A byte that no valid text holds takes its place.
-        stand_in = next((byte for byte in _NEVER_UTF8 if byte not in plain), None)
-        if stand_in is None:
+        byte = stand_in(plain)
+        if byte is None:
             raise _no_text(text)
-        plain = plain.replace(b"\r", stand_in)
+        plain = plain.replace(b"\r", byte)
     try:
-        raw = _parse(plain, columns, delimiter, dict.fromkeys(types, pa.binary()))
+        raw = parse(plain, columns, delimiter, dict.fromkeys(types, pa.binary()))
     except pa.ArrowInvalid as error:
-        raise _shape_error(text, columns, delimiter, types) from error
+        raise _shape_error(text, columns, delimiter, types, newline) from error
     converted: dict[str, Any] = {}
     first: tuple[int, str] | None = None
     for name, kind in types.items():
-        column = raw.column(name)
-        if stand_in is not None:
-            column = pc.replace_substring(column, stand_in, b"\r")
+        column = restored(raw.column(name), byte, newline)
         bad = values.first_bad(column, kind)
         if bad is None:
             converted[name] = values.convert(column, kind)
         elif first is None or bad < first[0]:
             first = (bad, name)
     if first is not None:
-        raise _field_error(text, columns, delimiter, *first)
+        raise _field_error(text, columns, delimiter, *first, newline)
     return _batch(converted) if types else raw
 
 
-def _field_error(text: bytes, columns: Mapping[str, pa.DataType], delimiter: str, row: int, column: str) -> FieldError:
+def stand_in(plain: bytes) -> bytes | None:
+    """Returns a byte that no valid text holds and this one does not: to Arrow a carriage return ends a row."""
+    return next((byte for byte in _NEVER_UTF8 if byte not in plain), None)
+
+
+def restored(column: Any, returned: bytes | None, newline: bytes | None) -> Any:
+    """Puts carriage returns and newlines back where bytes stand for them."""
+    for byte, meant in ((returned, b"\r"), (newline, b"\n")):
+        if byte is not None:
+            column = pc.replace_substring(column, byte, meant)
+    return column
+
+
+def _field_error(
+    text: bytes,
+    columns: Mapping[str, pa.DataType],
+    delimiter: str,
+    row: int,
+    column: str,
+    newline: bytes | None,
+) -> FieldError:
     start = int(lines.row_offsets(text)[row])
     field = list(lines.split(lines.line_at(text, start), delimiter.encode()))[list(columns).index(column)]
-    expectation = values.expectation(column, columns[column])
-    what = f"column {column!r} cannot be read as {maxcompute_type(columns[column])}"
-    if pa.types.is_string(columns[column]):
+    value = field.value if newline is None else field.value.replace(newline, b"\n")
+    what, expectation = field_fault(column, columns[column], value)
+    return FieldError(what, row=row, offset=start + field.start, column=column, value=value, expectation=expectation)
+
+
+def field_fault(column: str, kind: pa.DataType, value: bytes) -> tuple[str, str]:
+    """Says in words what is wrong with a field, and what is accepted instead."""
+    what = f"column {column!r} cannot be read as {maxcompute_type(kind)}"
+    if pa.types.is_string(kind):
         try:
-            field.value.decode()
+            value.decode()
         except UnicodeDecodeError as error:
-            byte = field.value[error.start]
+            byte = value[error.start]
             what = f"column {column!r} is not UTF-8: byte 0x{byte:02x} after {error.start} bytes of the field"
-    return FieldError(
-        what, row=row, offset=start + field.start, column=column, value=field.value, expectation=expectation
-    )
+    return what, values.expectation(column, kind)
+
+
+@dataclass(frozen=True)
+class ShapeFault:
+    """What is wrong with a row as a whole: the words, the column and the byte in the line where it begins."""
+
+    what: str
+    column: str | None
+    start: int
+    expectation: str
+
+
+def shape_fault(line: bytes, names: Sequence[str], delimiter: str) -> ShapeFault | None:
+    """Returns what keeps a line from being cut into one field per column, or None."""
+    try:
+        count = sum(1 for _ in lines.split(line, delimiter.encode()))
+    except lines.LineError as error:
+        column = names[error.column] if error.column < len(names) else None
+        expectation = 'a quoted field such as "a ""word"", quoted", closed on its own line'
+        return ShapeFault(f"{error}", column, error.start, expectation)
+    if count == len(names):
+        return None
+    expectation = f"{len(names)} fields separated by {delimiter!r}: {', '.join(names[:8])}"
+    expectation += ", …" if len(names) > 8 else ""
+    return ShapeFault(f"the row has {count} fields, not {len(names)}", None, 0, expectation)
 
 
 def _shape_error(
-    text: bytes, columns: Mapping[str, pa.DataType], delimiter: str, types: Mapping[str, pa.DataType]
+    text: bytes,
+    columns: Mapping[str, pa.DataType],
+    delimiter: str,
+    types: Mapping[str, pa.DataType],
+    newline: bytes | None = None,
 ) -> FieldError:
     """Finds the first row of a wrong shape; a bad field in a row before it comes first."""
     names = list(columns)
     for row, start in enumerate(lines.row_offsets(text).tolist()):
         line = lines.line_at(text, start)
-        try:
-            count = sum(1 for _ in lines.split(line, delimiter.encode()))
-        except lines.LineError as error:
-            column = names[error.column] if error.column < len(names) else None
-            what, offset, value = f"{error}", start + error.start, line[error.start :]
-            expectation = 'a quoted field such as "a ""word"", quoted", closed on its own line'
-        else:
-            if count == len(names):
-                continue
-            column, what, offset, value = None, f"the row has {count} fields, not {len(names)}", start, line
-            expectation = f"{len(names)} fields separated by {delimiter!r}: {', '.join(names[:8])}"
-            expectation += ", …" if len(names) > 8 else ""
-        decode(text[:start], columns, delimiter, list(types))
-        return FieldError(what, row=row, offset=offset, column=column, value=value, expectation=expectation)
+        fault = shape_fault(line, names, delimiter)
+        if fault is not None:
+            decode(text[:start], columns, delimiter, list(types), newline=newline)
+            offset, value = start + fault.start, line[fault.start :]
+            expectation = fault.expectation
+            return FieldError(
+                fault.what, row=row, offset=offset, column=fault.column, value=value, expectation=expectation
+            )
     raise _no_text(text)
 
 
@@ -273,62 +330,3 @@ def _no_text(text: bytes) -> FieldError:
         value=text[offset : offset + _SHOWN],
         expectation="UTF-8 text in lines",
     )
-
-
-class EmptyError(DataError):
-    """A null in a column that has no default.
-
-    Attributes:
-        row: The first such row of the batch, from 0.
-    """
-
-    def __init__(self, column: str, *, row: int, got: str, where: str | None = None) -> None:
-        self.column = column
-        self.row = row
-        super().__init__(
-            f"column {column!r} is empty in some rows and has no default",
-            where=where,
-            got=got,
-            wanted="a value in every row",
-            todo=f"give {column!r} a value in record_defaults, or fill its fields",
-        )
-
-    def at(self, where: str) -> EmptyError:
-        """Returns the error with the place of its first row."""
-        return EmptyError(self.column, row=self.row, got="no value", where=where)
-
-
-def fill(batch: pa.RecordBatch, defaults: Mapping[str, Any]) -> pa.RecordBatch:
-    """Puts defaults in the place of nulls, and of empty strings.
-
-    Args:
-        batch: Rows of any source.
-        defaults: Value by column name; names that the batch lacks are passed over.
-
-    Returns:
-        The same columns without a null.
-
-    Raises:
-        EmptyError: A null in a column without default.
-        DataError: A default that is no value of its column's type.
-    """
-    return _batch({name: _filled(name, batch.column(name), defaults) for name in batch.schema.names})
-
-
-def _filled(name: str, column: Any, defaults: Mapping[str, Any]) -> Any:
-    if pa.types.is_dictionary(column.type):
-        if not column.null_count:
-            return pa.DictionaryArray.from_arrays(column.indices, _filled(name, column.dictionary, defaults))
-        column = plain(column)
-    if defaults.get(name) is None:
-        if column.null_count:
-            row = pc.index(column.is_null(), True).as_py()
-            got = f"{column.null_count} of {len(column)} values, the first in row {row}"
-            raise EmptyError(name, row=row, got=got)
-        return column
-    default = values.default(name, column.type, defaults[name])
-    if column.null_count:
-        column = column.fill_null(default)
-    if pa.types.is_string(column.type) and default.as_py():
-        column = pc.if_else(pc.equal(column, ""), default, column)
-    return column

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pai_train.errors import Fault
+    from pai_train.feed.text_source import TextFileSource
     from pai_train.spec.contracts import Source
     from pai_train.storage.store import ObjectInfo, Store
 
-Format = Literal["csv", "parquet", "arrow"]
+Format = Literal["csv", "text", "jsonl", "parquet", "arrow", "tfrecord", "image"]
 
 
 @runtime_checkable
@@ -34,11 +35,17 @@ class FileFormat:
         name: The format.
         header: CSV: whether each file's first line names its columns.
         delimiter: CSV: the one ASCII character between fields.
+        quoted_newlines: CSV: whether newlines inside quotes are data.
+        compression: Of lines: auto, none, gzip or zstd.
+        encoding: Of lines: how the text is written.
     """
 
     name: Format = "csv"
     header: bool = False
     delimiter: str = ","
+    quoted_newlines: bool = False
+    compression: str = "auto"
+    encoding: str = "utf-8"
 
 
 def open_files(
@@ -63,9 +70,7 @@ def open_files(
         from pai_train.feed.ipc import ipc_source
 
         return ipc_source(objects, columns, store)
-    from pai_train.feed.csv import CsvSource
-
-    return CsvSource(objects, columns, store=store, header=written.header, delimiter=written.delimiter)
+    return _open_lines(objects, columns, store, written)
 
 
 def look(
@@ -74,8 +79,12 @@ def look(
     objects: Sequence[ObjectInfo],
     columns: Mapping[str, pa.DataType],
     written: FileFormat,
+    *,
+    lenient: bool = False,
 ) -> list[Fault]:
     """Reads a little of every file and lists what does not fit the declaration; writes nothing.
+
+    With `lenient` rows may be bad, and only files as a whole are looked at.
 
     Args:
         source: What `open_files` makes of the others, so that what is learned of the files need not be read again.
@@ -83,9 +92,48 @@ def look(
         objects: The files.
         columns: The declared columns.
         written: How they are written.
+        lenient: Whether rows may be bad.
     """
     if isinstance(source, LookedAt):
         return source.faults()
-    from pai_train.feed import csv
+    from pai_train.feed.csv import look_at
+    from pai_train.feed.line_files import LOOK
 
-    return csv.look(store, objects, columns, written.header, written.delimiter)
+    def open_one(info: ObjectInfo) -> TextFileSource:
+        return _open_lines([info], columns, store, written, LOOK)
+
+    return look_at(store, objects, open_one, lenient=lenient)
+
+
+def _open_lines(
+    objects: Sequence[ObjectInfo],
+    columns: Mapping[str, pa.DataType],
+    store: Store,
+    written: FileFormat,
+    chunk_bytes: int | None = None,
+) -> TextFileSource:
+    from pai_train.feed.csv import CsvSource
+    from pai_train.feed.jsonl import JsonLines
+    from pai_train.feed.text import TextLines
+
+    if written.name != "csv":
+        lines = JsonLines if written.name == "jsonl" else TextLines
+        return lines(
+            objects,
+            columns,
+            store=store,
+            compression=written.compression,
+            encoding=written.encoding,
+            chunk_bytes=chunk_bytes,
+        )
+    return CsvSource(
+        objects,
+        columns,
+        store=store,
+        header=written.header,
+        delimiter=written.delimiter,
+        quoted_newlines=written.quoted_newlines,
+        compression=written.compression,
+        encoding=written.encoding,
+        chunk_bytes=chunk_bytes,
+    )

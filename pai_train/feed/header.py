@@ -10,7 +10,9 @@ from pai_train.errors import DataError, did_you_mean
 from pai_train.feed import lines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pai_train.feed.contents import Contents
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -46,6 +48,81 @@ def file_columns(line: bytes, columns: Mapping[str, pa.DataType], delimiter: str
             unique = f"{unique}#{number}"
         found_columns[unique] = columns.get(name, pa.binary())
     return found_columns
+
+
+class CsvHeads:
+    """The first lines of CSV files: the same declared columns at the same places in all of them.
+
+    Args:
+        columns: The declared columns.
+        delimiter: The character between fields.
+        are_lines: Whether each file's first line names its columns.
+        contents: The files.
+    """
+
+    def __init__(
+        self, columns: Mapping[str, pa.DataType], delimiter: str, contents: Contents, *, are_lines: bool
+    ) -> None:
+        self.are_lines = are_lines
+        self._declared = columns
+        self._delimiter = delimiter
+        self._contents = contents
+        self._columns: Mapping[str, pa.DataType] | None = None if are_lines else columns
+        self._seen: set[int] = set()
+        self.read_first: Callable[[int], None] = lambda _: None
+
+    def check(self, index: int, line: bytes) -> None:
+        if index in self._seen:
+            return
+        if self.are_lines and self._contents.objects[index].size:
+            where = f"{self._contents.name(index)}:1"
+            found = file_columns(line, self._declared, self._delimiter, where)
+            places = self._places(found)
+            wanted = places if index == self._contents.first_filled else self._places(self.columns())
+            if places != wanted:
+                raise other_header(where, places, wanted)
+            self._columns = self._columns or found
+        self._seen.add(index)
+
+    def is_checked(self, index: int) -> bool:
+        return index in self._seen
+
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """Returns all columns of the files in the order of the fields, by the first file that is not empty."""
+        first = self._contents.first_filled
+        if self._columns is None and first is not None:
+            self.read_first(first)
+        return self._columns or self._declared
+
+    def places(self) -> list[str | None]:
+        """Returns the declared column at each field, None for a field without."""
+        return self._places(self.columns())
+
+    def _places(self, columns: Mapping[str, pa.DataType]) -> list[str | None]:
+        return [name if name in self._declared else None for name in columns]
+
+
+class NoHeads:
+    """The first lines of files that are rows like the others."""
+
+    are_lines = False
+
+    def check(self, index: int, line: bytes) -> None:
+        """Takes any line."""
+
+    def is_checked(self, index: int) -> bool:
+        return True
+
+
+def other_header(where: str, found: Sequence[str | None], wanted: Sequence[str | None]) -> DataError:
+    """Says that a file's columns stand at other places than the other files'."""
+    return DataError(
+        "the header differs from the other files'",
+        where=where,
+        got=", ".join(name or "any" for name in found),
+        wanted=", ".join(name or "any" for name in wanted),
+        todo="give all files of an input the same columns at the same places",
+    )
 
 
 def _names(line: bytes, delimiter: str, where: str) -> list[str]:

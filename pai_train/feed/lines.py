@@ -155,21 +155,67 @@ def quotes_fit(text: bytes, delimiter: bytes) -> bool:
         return True
     starts = np.concatenate(([0], newlines + 1))
     line = np.searchsorted(newlines, quotes)
-    doubtful = _doubtful_lines(line, before, after, border, delimiter)
-    return all(_splits(line_at(text, int(starts[index])), delimiter) for index in doubtful)
+    found, misfits, opens = _judge(line, before, after, border, delimiter)
+    return all(_splits(line_at(text, int(starts[index])), delimiter) for index in found[misfits & opens])
 
 
-def _doubtful_lines(
+def field_counts(text: bytes, delimiter: bytes) -> Int64s:
+    """Returns the number of fields of each line, int64 of shape [lines]; -1 where its quotes cannot be read.
+
+    Args:
+        text: Lines from `normalise`.
+        delimiter: The byte between fields.
+    """
+    data = np.frombuffer(text, np.uint8)
+    newlines = np.flatnonzero(data == _NEWLINE)
+    marks = np.flatnonzero(data == delimiter[0])
+    line_of_mark = np.searchsorted(newlines, marks)
+    quotes = np.flatnonzero(data == _QUOTE)
+    if not len(quotes):
+        return np.bincount(line_of_mark, minlength=len(newlines)) + 1
+    padded = np.frombuffer(b"\n" + text + b"\n", np.uint8)
+    border = np.zeros(256, bool)
+    border[[_NEWLINE, _QUOTE, delimiter[0]]] = True
+    line = np.searchsorted(newlines, quotes)
+    quoted, misfits, opens = _judge(line, padded[quotes], padded[quotes + 2], border, delimiter)
+    # In a line that follows the rule of `quotes_fit`, what stands behind an odd number of quotes is inside a field.
+    orderly = np.zeros(len(newlines), bool)
+    orderly[quoted] = ~misfits & opens
+    before = np.searchsorted(quotes, marks) - np.searchsorted(line, line_of_mark)
+    counted = ~(orderly[line_of_mark] & (before & 1 == 1))
+    counts = np.bincount(line_of_mark[counted], minlength=len(newlines)) + 1
+    starts = np.concatenate(([0], newlines + 1))
+    for index in quoted[misfits & opens]:
+        counts[index] = _count(line_at(text, int(starts[index])), delimiter)
+    return counts
+
+
+def doubtful_starts(text: bytes, delimiter: bytes) -> list[int]:
+    """Returns where the lines start whose quotes need a closer look, see `quotes_fit`; of any text."""
+    data = np.frombuffer(text, np.uint8)
+    quotes = np.flatnonzero(data == _QUOTE)
+    newlines = np.flatnonzero(data == _NEWLINE)
+    padded = np.frombuffer(b"\n" + text + b"\n", np.uint8)
+    border = np.zeros(256, bool)
+    border[[_NEWLINE, _QUOTE, delimiter[0]]] = True
+    border[_RETURN] = returns_end_lines(text)
+    line = np.searchsorted(newlines, quotes)
+    found, misfits, opens = _judge(line, padded[quotes], padded[quotes + 2], border, delimiter)
+    starts = np.concatenate(([0], newlines + 1))
+    return [int(start) for start in starts[found[misfits & opens]]]
+
+
+def _judge(
     line: Int64s,
     before: npt.NDArray[np.uint8],
     after: npt.NDArray[np.uint8],
     border: npt.NDArray[np.bool_],
     delimiter: bytes,
-) -> list[int]:
-    """Returns the lines to be split one by one, given each quote's line and the bytes beside it.
+) -> tuple[Int64s, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Returns the lines with quotes, whether each breaks the rule of `quotes_fit`, and whether a quote starts a field.
 
-    The rule of `quotes_fit` is applied to each line. A line in which no quote starts a field is fine too: there all
-    quotes are data.
+    It is given each quote's line and the bytes beside it. Where no quote starts a field all quotes are data; a line
+    that breaks the rule and has such a quote is to be split.
     """
     first = np.flatnonzero(np.diff(line, prepend=-1))
     counts = np.diff(first, append=len(line))
@@ -177,13 +223,15 @@ def _doubtful_lines(
     misplaced = ~border[np.where(odd, after, before)]
     opens = (before == _NEWLINE) | (before == delimiter[0])
     misfits = np.logical_or.reduceat(misplaced, first) | (counts & 1 == 1)
-    return [int(index) for index in line[first][misfits & np.logical_or.reduceat(opens, first)]]
+    return line[first], misfits, np.logical_or.reduceat(opens, first)
+
+
+def _count(line: bytes, delimiter: bytes) -> int:
+    try:
+        return sum(1 for _ in split(line, delimiter))
+    except LineError:
+        return -1
 
 
 def _splits(line: bytes, delimiter: bytes) -> bool:
-    try:
-        for _ in split(line, delimiter):
-            pass
-    except LineError:
-        return False
-    return True
+    return _count(line, delimiter) >= 0

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pai_train.errors import DataError
-from pai_train.feed.blocks import Unit, no_rows, read_block
-from pai_train.feed.fields import fill
+from pai_train.feed.blocks import Unit, no_rows, read_block, read_rows
+from pai_train.feed.nulls import fill
 from pai_train.feed.order import Int64s, delivery
 from pai_train.feed.tensors import numpy_columns
 
@@ -86,11 +86,14 @@ class Turns:
                 return str(path).encode()
             unit = self._unit(item)
             chunk = self._source.chunks()[unit.chunk]
+            good = None if self._plan.bad_rows is None else read_rows(self._source, chunk, self._plan).good
             text = self._source.lines(chunk)  # type: ignore[attr-defined]
             for raw, escaped in _ESCAPES:
                 text = text.replace(raw, escaped)
             lines = np.array(text.split(b"\n")[:-1], dtype=object)
             order, cursors = delivery(self._plan, unit.epoch, chunk.id, len(lines), unit.start)
+            if good is not None:
+                order, cursors = order[good[order]], cursors[good[order]]
             self._staged += 1
             path = self._spool / f"{self._lane}-{self._staged % 4}"
             path.unlink(missing_ok=True)

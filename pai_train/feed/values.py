@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pai_train.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _NUMBER = r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?"
 
@@ -43,6 +47,29 @@ def first_bad(values: Any, kind: pa.DataType) -> int | None:
         else:
             bad = middle
     return good
+
+
+def bad_ones(values: Any, kind: pa.DataType) -> npt.NDArray[np.bool_]:
+    """Returns which rows' bytes are no value of the type, bool of shape [rows]."""
+    bad = np.zeros(len(values), bool)
+    pattern = _pattern(kind)
+    if pattern is not None:
+        matches = pc.match_substring_regex(values, pattern=rf"(?is)\A(|[ \t]*({pattern})[ \t]*)\z")
+        bad = ~matches.to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero(~bad)
+    candidates = values.filter(pa.array(~bad)) if bad.any() else values
+    # A range that does not convert is halved until the rows at fault are alone.
+    doubtful = [(0, len(rows))]
+    while doubtful:
+        lo, hi = doubtful.pop()
+        if lo == hi or _converts(candidates.slice(lo, hi - lo), kind):
+            continue
+        if hi - lo == 1:
+            bad[rows[lo]] = True
+        else:
+            middle = (lo + hi) // 2
+            doubtful += [(lo, middle), (middle, hi)]
+    return bad
 
 
 def _converts(values: Any, kind: pa.DataType) -> bool:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pai_train.feed.batches import arrow_superbatches
 from pai_train.feed.contracts import FeedPlan
-from pai_train.feed.fields import EmptyError, fill
+from pai_train.feed.nulls import EmptyError, fill
 from pai_train.feed.tensors import numpy_columns
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pai_train.feed.bad_rows import BadRows
     from pai_train.spec.contracts import Snapshot, Source, WriteSession
 
 PREDICTION = "$prediction"
@@ -43,8 +44,9 @@ def predict_into(
     classes: Sequence[Any],
     mapping: Sequence[tuple[str, str]],
     check: Callable[[], None] = lambda: None,
+    bad_rows: BadRows | None = None,
 ) -> tuple[int, Snapshot]:
-    """Writes one row per source row, in the source's order, and commits.
+    """Writes one row per source row, in the source's order, and commits; there is none for a row that is left out.
 
     Args:
         session: Where to write; its token makes a repeated commit harmless.
@@ -55,6 +57,7 @@ def predict_into(
         classes: Class values in the order of the model's outputs; empty for regression.
         mapping: (output column, input column or PREDICTION or PROBABILITY), in the output's order.
         check: Called between batches; may raise to stop.
+        bad_rows: Takes rows that cannot be read, or where a feature is null and has no default.
 
     Returns:
         The number of rows, and what the commit published.
@@ -65,7 +68,8 @@ def predict_into(
     """
     carried = [value for _, value in mapping if value not in (PREDICTION, PROBABILITY)]
     columns = tuple(dict.fromkeys([*features, *carried]))
-    plan = FeedPlan(columns, BATCH_ROWS, None, lanes=1)
+    required = tuple(name for name in features if defaults.get(name) is None)
+    plan = FeedPlan(columns, BATCH_ROWS, None, lanes=1, bad_rows=bad_rows, required=required)
     rows = 0
     writer = session.part(0, 0)
     try:

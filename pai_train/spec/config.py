@@ -13,7 +13,7 @@ Scalar = bool | int | float | str
 STORAGE_SCHEMES = {"oss": "oss", "s3": "s3", "gcs": "gs", "azure": "az"}
 """URL scheme of each remote provider."""
 
-SELF_DESCRIBING = ("parquet", "arrow")
+SELF_DESCRIBING = ("parquet", "arrow", "image")
 """Formats of files that say which columns they hold."""
 
 
@@ -59,9 +59,25 @@ class InputConfig:
         Doc("Of a table: only the rows that fulfil this filter, such as `f1 > 5 AND kind = 'a'`."),
     ] = None
     format: Annotated[
-        Literal["csv", "parquet", "arrow"],
-        Doc("How the files are written; arrow: Arrow IPC, files or streams."),
+        Literal["csv", "text", "jsonl", "parquet", "arrow", "tfrecord", "image"],
+        Doc(
+            "How the files are written; text: one STRING column, a row per line; jsonl: a JSON object per line; arrow:"
+            " Arrow IPC, files or streams; tfrecord: records of tf.train.Example; image: PNG or JPEG, a row per file."
+        ),
     ] = "csv"
+    compression: Annotated[
+        Literal["auto", "none", "gzip", "zstd"],
+        Doc(
+            "Of csv, text, jsonl and tfrecord; auto: as the files' first bytes say. Compressed files are read once"
+            " first."
+        ),
+    ] = "auto"
+    encoding: Annotated[
+        str, Doc("How the text of csv, text and jsonl is written, such as utf-8, gbk, gb18030, latin-1 or utf-16.")
+    ] = "utf-8"
+    quoted_newlines: Annotated[
+        bool, Doc("Whether newlines inside quotes are data, of csv; such files are read once first.")
+    ] = False
     header: Annotated[bool, Doc("Whether each file's first line names its columns.")] = False
     delimiter: Annotated[
         str, Doc("The one character between fields; `\\t` and `\\x01` stand for tab and control characters.")
@@ -84,6 +100,17 @@ class InputConfig:
         Literal["none", "block"],
         Doc("none: stored order inside each lane; block: chunks permuted in a lane, rows permuted in a chunk."),
     ] = "block"
+    on_bad_row: Annotated[
+        Literal["fail", "skip", "quarantine"],
+        Doc(
+            "What a row does that cannot be read, or is null without a default: fail ends the run, skip leaves it out,"
+            " quarantine also writes it to bad-rows-NAME.jsonl in the run folder."
+        ),
+    ] = "fail"
+    max_bad_rows: Annotated[
+        Annotated[int, Ge(0)] | Annotated[float, Gt(0), Lt(1)] | None,
+        Doc("The run stops when more rows are left out: a whole number, or a share of the rows; null for no limit."),
+    ] = None
     sample: Annotated[
         str | None,
         Doc("File in recipes/data put in place when this input is missing, the store is local and the names agree."),

@@ -101,15 +101,6 @@ class EncodedSource(Protocol):
 
 
 @runtime_checkable
-class PlacedSource(Protocol):
-    """A source that says itself where a row stands; of others the chunk's `ref` does."""
-
-    def place(self, chunk: Chunk, row: int) -> str:
-        """Returns file and row or line of a row of a chunk, for people."""
-        ...
-
-
-@runtime_checkable
 class TextSource(Protocol):
     """A source of text lines, which can also hand out its lines before they are decoded."""
 
@@ -127,6 +118,88 @@ class TextSource(Protocol):
 
     def place(self, chunk: Chunk, row: int) -> str:
         """Returns file and line of a row of a chunk, for people."""
+        ...
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be read as declared.
+
+    Attributes:
+        row: Its number in its chunk, from 0.
+        what: The fault in one sentence.
+        column: The column at fault; None where the row's shape is.
+        got: The value found, as people read it.
+        wanted: What is accepted instead.
+    """
+
+    row: int
+    what: str
+    column: str | None
+    got: str
+    wanted: str
+
+
+@dataclass(frozen=True)
+class RowPlace:
+    """Where a row stands, and what stands there.
+
+    Attributes:
+        url: The object.
+        row: Its number among the object's rows, or those of `among`, where there are no lines.
+        among: Of which rows `row` counts, where not of all of the object.
+        line: Its line in the object, from 1, where there are lines and finding out reads little.
+        offset: The byte where it starts: in the object, or in what it holds once it is unpacked.
+        raw: The row as it is stored.
+    """
+
+    url: str
+    row: int | None = None
+    among: str | None = None
+    line: int | None = None
+    offset: int | None = None
+    raw: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Marked:
+    """The rows of a chunk, those that cannot be read left out and named.
+
+    Attributes:
+        batches: The good rows, in the chunk's order.
+        rows: How many rows the chunk has, bad ones included.
+        bad: The others, by ascending row.
+    """
+
+    batches: Sequence[pa.RecordBatch]
+    rows: int
+    bad: Sequence[BadRow]
+
+
+@runtime_checkable
+class LocatingSource(Protocol):
+    """A source that says itself where a row stands; of others the chunk's `ref` does."""
+
+    def locate(self, chunk: Chunk, rows: Sequence[int]) -> Sequence[RowPlace]:
+        """Returns where rows of a chunk stand, in the order given."""
+        ...
+
+
+@runtime_checkable
+class MarkingSource(Protocol):
+    """A source that can leave out rows that cannot be read, and say which."""
+
+    def read_marked(self, chunk: Chunk, columns: Sequence[str]) -> Marked:
+        """Reads a chunk as `Source.read` does; a row at fault in one of these columns does not end the reading.
+
+        Raises:
+            DataError: The object as a whole cannot be read: it changed, is truncated, or has another header.
+            StorageError: The bytes cannot be read.
+        """
+        ...
+
+    def locate(self, chunk: Chunk, rows: Sequence[int]) -> Sequence[RowPlace]:
+        """Returns where rows of a chunk stand, in the order given."""
         ...
 
 

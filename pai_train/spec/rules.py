@@ -13,6 +13,7 @@ from pai_train.spec.config import SELF_DESCRIBING, InputConfig, JobConfig, Label
 from pai_train.spec.ddl import SyntaxFault, parse_ddl
 from pai_train.spec.names import character, given_twice, without_case
 from pai_train.spec.oss_address import HOST, ROLE
+from pai_train.spec.text_files import text_faults
 from pai_train.spec.types import Decimal, MaxComputeType, Primitive, Text, parse_type
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ def _input(key: str, rows: InputConfig, config: JobConfig) -> Iterator[Fault]:
     if len(character(rows.delimiter)) != 1 or character(rows.delimiter) in '"\r\n':
         wanted = "one character, no quote and no line end; \\t and \\x01 stand for tab and control characters"
         yield Fault("not a delimiter", where=f"{key}.delimiter", got=repr(rows.delimiter), wanted=wanted)
+    yield from text_faults(key, rows)
     types: dict[str, MaxComputeType] = {}
     for name, text in rows.columns.items():
         try:

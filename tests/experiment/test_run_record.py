@@ -87,7 +87,14 @@ def test_a_run_from_start_to_end(record, tmp_path):
     record.replicas = 2
     record.save()
     assert read(tmp_path)["inputs"] == {
-        "train": {"address": "odps://p/tables/iris", "snapshot": snapshot.to_json(), "rows": 150}
+        "train": {
+            "address": "odps://p/tables/iris",
+            "snapshot": snapshot.to_json(),
+            "rows": 150,
+            "bad_rows": None,
+            "rows_read": None,
+            "quarantine": None,
+        }
     }
     record.epoch(epochs=1, steps=8, metrics={"train": {"loss": np.float32(0.5)}}, rows_per_s=99.5, stall_fraction=0.1)
     content = read(tmp_path)

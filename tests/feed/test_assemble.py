@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from pai_train.errors import DataError
 from pai_train.feed.assemble import in_order, plain
 from pai_train.feed.contracts import FeedPlan
-from pai_train.feed.fields import fill
+from pai_train.feed.nulls import fill
 from pai_train.feed.tensors import text_parts
 from pai_train.feed.tf_data import TfDataEngine, _texts
 from pai_train.spec.ddl import parse_ddl

@@ -194,7 +194,7 @@ def test_a_header_that_does_not_fit_is_refused(header: bytes, match: str) -> Non
 def test_another_header_in_a_later_file_is_refused_before_its_rows() -> None:
     objects = stored(b"a,b,c\n1,x,2\n", b"c,b,a\n" + b"1,x,2\n" * 40)
     read = CsvSource(objects, COLUMNS, store=STORE, header=True, chunk_bytes=50)
-    uncounted = CsvSource(objects, COLUMNS, store=STORE, header=True, chunk_bytes=50)._cuts
+    uncounted = CsvSource(objects, COLUMNS, store=STORE, header=True, chunk_bytes=50).files.cuts
     with pytest.raises(DataError, match="differs from the other files"):
         list(read.read(uncounted[3], ["a"]))
     (fault,) = look(STORE, objects, COLUMNS, header=True)

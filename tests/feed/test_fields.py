@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pai_train.errors import DataError
 from pai_train.feed import fields, lines
-from pai_train.feed.fields import FieldError, decode, fill
+from pai_train.feed.fields import FieldError, decode
+from pai_train.feed.nulls import fill
 
 INT, FLOAT, TEXT, BOOL = pa.int64(), pa.float64(), pa.string(), pa.bool_()
 NAN = object()

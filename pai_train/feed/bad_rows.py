@@ -1,0 +1,206 @@
+"""Rows that a reading leaves out: each counted once, written down where that is asked for, too many refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pai_train.errors import DataError, PaiTrainError
+from pai_train.spec.contracts import BadRow, LocatingSource, RowPlace
+from pai_train.storage.urls import display
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pai_train.spec.contracts import Chunk, Source
+
+logger = logging.getLogger(__name__)
+
+MOST_RAW_BYTES = 64 * 2**10
+"""Bytes of a row that are written down; what is longer is cut."""
+
+_NAMED = 3
+_TRIED_ROWS = 10_000
+
+
+class TooManyBadRows(DataError):
+    """More rows were bad than the limit allows."""
+
+
+class BadRows:
+    """The bad rows of one input in one run; used by several threads at once.
+
+    A row is counted when it is met first: epochs, splits and repeated reads meet it again. What is kept of it is one
+    bit in a map of its chunk.
+
+    Args:
+        name: The input, for messages.
+        limit: How many rows may be bad: a whole number, or a share of the rows read; None for any.
+        total: Rows of the input where that is known: then a share is of these, from the first row on.
+        sink: File that gets one line of JSON per bad row; None for none.
+    """
+
+    def __init__(
+        self, name: str, *, limit: float | None = None, total: int | None = None, sink: Path | None = None
+    ) -> None:
+        self._name = name
+        self._limit = limit
+        self._total = total
+        self.sink = sink
+        self._lock = Lock()
+        self._maps: dict[int, np.ndarray[Any, Any]] = {}
+        self._counted: set[int] = set()
+        self._first: list[str] = []
+        self.count = 0
+        self.seen = 0
+
+    def note(self, source: Source, chunk: Chunk, rows: int, bad: Sequence[BadRow]) -> None:
+        """Counts a chunk's rows and its bad ones; writes those down that are new.
+
+        Args:
+            source: Where the rows are.
+            chunk: The chunk that was read.
+            rows: All its rows, bad ones included.
+            bad: The bad ones, each row at most once.
+
+        Raises:
+            TooManyBadRows: More rows are bad than the limit allows; names the first of them.
+            PaiTrainError: They cannot be written down.
+        """
+        with self._lock:
+            if chunk.id not in self._counted:
+                self._counted.add(chunk.id)
+                self.seen += rows
+            new = self._new(chunk, rows, bad)
+            if new:
+                self._enter(source, chunk, new)
+            self._check(at_end=False)
+
+    def finish(self) -> None:
+        """Compares the count with a limit that is a share of the rows read, now that all are.
+
+        Raises:
+            TooManyBadRows: More rows are bad than the limit allows.
+        """
+        with self._lock:
+            self._check(at_end=True)
+
+    def summary(self) -> str:
+        """Says how many rows were left out, and where they are written down."""
+        rows = f"{self.count:,} of {self.seen:,} rows of input {self._name} {'was' if self.count == 1 else 'were'} bad"
+        return f"{rows} and left out" + (f"; see {self.sink}" if self.sink is not None and self.count else "")
+
+    def _new(self, chunk: Chunk, rows: int, bad: Sequence[BadRow]) -> list[BadRow]:
+        if not bad:
+            return []
+        known = self._maps.get(chunk.id)
+        met = np.zeros(rows, bool) if known is None else np.unpackbits(known, count=rows).astype(bool)
+        new = [row for row in bad if not met[row.row]]
+        if new:
+            met[[row.row for row in new]] = True
+            self._maps[chunk.id] = np.packbits(met)
+        return new
+
+    def _enter(self, source: Source, chunk: Chunk, new: Sequence[BadRow]) -> None:
+        located = list(new) if self.sink is not None else list(new[: max(0, _NAMED - len(self._first))])
+        places = locate(source, chunk, [row.row for row in located])
+        pairs = list(zip(located, places, strict=True))
+        if not self.count:
+            logger.warning("input %s: leaving out rows that cannot be read, the first: %s", self._name, said(*pairs[0]))
+        for row, place in pairs[: max(0, _NAMED - len(self._first))]:
+            self._first.append(said(row, place))
+        if self.sink is not None:
+            lines = [json.dumps(entry(self._name, row, place), ensure_ascii=False) + "\n" for row, place in pairs]
+            self._write("".join(lines))
+        self.count += len(new)
+
+    def _write(self, text: str) -> None:
+        try:
+            with self.sink.open("ab") as file:  # type: ignore[union-attr]
+                file.write(text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise PaiTrainError(
+                "bad rows cannot be written down",
+                where=str(self.sink),
+                got=error.strerror or str(error),
+                todo="make room and rights in the run folder, or choose on_bad_row=skip",
+            ) from error
+
+    def _check(self, *, at_end: bool) -> None:
+        if self._limit is None or not self.count:
+            return
+        is_share = 0 < self._limit < 1
+        rows = self._total or (self.seen if at_end else max(self.seen, _TRIED_ROWS))
+        allowed = self._limit * rows if is_share else self._limit
+        if self.count > allowed:
+            first = "".join(f"\n      {text}" for text in self._first)
+            raise TooManyBadRows(
+                f"input {self._name} has more bad rows than max_bad_rows allows",
+                where=f"inputs.{self._name}.max_bad_rows",
+                got=f"{self.count:,} bad among the {self.seen:,} rows read so far; the first:{first}",
+                wanted=f"at most {self._limit:g} of the rows" if is_share else f"at most {self._limit:g} rows",
+                todo="correct the rows"
+                + (f", which stand in {self.sink}," if self.sink is not None else "")
+                + " or the declaration, or raise max_bad_rows",
+            )
+
+
+def locate(source: Source, chunk: Chunk, rows: Sequence[int]) -> Sequence[RowPlace]:
+    """Returns where rows of a chunk stand; of a source that does not say, by its chunk's address."""
+    if not rows:
+        return []
+    if isinstance(source, LocatingSource):
+        return source.locate(chunk, rows)
+    url, _, span = chunk.ref.rpartition("@")
+    lo, hi = (int(text) for text in span.split("-"))
+    if chunk.rows is not None and chunk.rows != hi - lo:
+        # Deleted rows and rows that a filter leaves out are not counted.
+        among = f"the {chunk.rows} that are read of rows {lo} to {hi - 1}"
+        return [RowPlace(url, row, among) for row in rows]
+    return [RowPlace(url, lo + row) for row in rows]
+
+
+def where(place: RowPlace) -> str:
+    """Says where a row stands, as shortly as it can be found again."""
+    if place.line is not None:
+        return f"{display(place.url)}:{place.line}"
+    if place.offset is not None:
+        return f"{display(place.url)} at byte {place.offset}"
+    row = "" if place.row is None else f", row {place.row}"
+    return f"{display(place.url)}{row}" + (f" of {place.among}" if place.among is not None else "")
+
+
+def said(row: BadRow, place: RowPlace) -> str:
+    """Says on one line where a bad row is and what is wrong with it."""
+    return f"{where(place)}: {row.what}; got {row.got}, wanted {row.wanted}"
+
+
+def entry(name: str, row: BadRow, place: RowPlace) -> dict[str, Any]:
+    """Returns what is written down of a bad row, in JSON types."""
+    known = {
+        "input": name,
+        "object": display(place.url),
+        "line": place.line,
+        "row": place.row,
+        "among": place.among,
+        "offset": place.offset,
+        "reason": row.what,
+        "column": row.column,
+        "value": row.got,
+        "wanted": row.wanted,
+    }
+    if place.raw is not None:
+        raw = place.raw[:MOST_RAW_BYTES]
+        try:
+            known["raw"] = raw.decode()
+        except UnicodeDecodeError:
+            known["raw_base64"] = base64.b64encode(raw).decode()
+        if len(raw) < len(place.raw):
+            known["raw_bytes"] = len(place.raw)
+    return {key: value for key, value in known.items() if value is not None}
