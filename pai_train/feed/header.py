@@ -10,7 +10,7 @@ from pai_train.errors import DataError, did_you_mean
 from pai_train.feed import lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pai_train.feed.contents import Contents
 
@@ -69,6 +69,7 @@ class CsvHeads:
         self._contents = contents
         self._columns: Mapping[str, pa.DataType] | None = None if are_lines else columns
         self._seen: set[int] = set()
+        self._hollow: set[int] = set()
         self.read_first: Callable[[int], None] = lambda _: None
 
     def check(self, index: int, line: bytes) -> None:
@@ -78,20 +79,31 @@ class CsvHeads:
             where = f"{self._contents.name(index)}:1"
             found = file_columns(line, self._declared, self._delimiter, where)
             places = self._places(found)
-            wanted = places if index == self._contents.first_filled else self._places(self.columns())
+            wanted = places if index == next(self._filled()) else self._places(self.columns())
             if places != wanted:
                 raise other_header(where, places, wanted)
             self._columns = self._columns or found
         self._seen.add(index)
 
+    def pass_over(self, index: int) -> None:
+        self._hollow.add(index)
+        self._seen.add(index)
+
     def is_checked(self, index: int) -> bool:
         return index in self._seen
 
+    def _filled(self) -> Iterator[int]:
+        """Yields the files that are not known to be empty, or to hold nothing."""
+        objects = self._contents.objects
+        return (index for index, info in enumerate(objects) if info.size and index not in self._hollow)
+
     def columns(self) -> Mapping[str, pa.DataType]:
         """Returns all columns of the files in the order of the fields, by the first file that is not empty."""
-        first = self._contents.first_filled
-        if self._columns is None and first is not None:
-            self.read_first(first)
+        for index in range(len(self._contents.objects)):
+            if self._columns is not None:
+                break
+            if index in self._filled():
+                self.read_first(index)
         return self._columns or self._declared
 
     def places(self) -> list[str | None]:
@@ -109,6 +121,9 @@ class NoHeads:
 
     def check(self, index: int, line: bytes) -> None:
         """Takes any line."""
+
+    def pass_over(self, index: int) -> None:
+        """Passes over any file."""
 
     def is_checked(self, index: int) -> bool:
         return True

@@ -194,9 +194,12 @@ class BlockedLines:
 
     def _body(self, index: int, text: bytes) -> int:
         """Returns where a file's rows start, given its first lines, and has its head checked."""
+        if not text:
+            self._heads.pass_over(index)
+            return 0
         begin = len(BYTE_ORDER_MARK) if text.startswith(BYTE_ORDER_MARK) else 0
         self._heads.check(index, lines.line_at(text, begin))
-        if not self._heads.are_lines or not text:
+        if not self._heads.are_lines:
             return begin
         newline = text.find(b"\n", begin)
         return len(text) if newline < 0 else newline + 1

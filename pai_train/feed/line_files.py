@@ -49,6 +49,10 @@ class Heads(Protocol):
         """
         ...
 
+    def pass_over(self, index: int) -> None:
+        """Takes it that a file, which is not empty, holds nothing once it is unpacked."""
+        ...
+
     def is_checked(self, index: int) -> bool:
         """Tells whether a file's first line was taken."""
         ...

@@ -208,11 +208,12 @@ class TextFileSource:
         return "file" if isinstance(self.files, RangedLines) else "file's text"
 
     def _no_text(self, where: str, text: bytes, at: int) -> DataError:
-        byte = text[at : at + 3].decode("utf-8", "surrogatepass").encode("ascii", "surrogateescape")
+        line = lines.line_at(text, text.rfind(b"\n", 0, at) + 1)
+        byte = as_stored(text[at : at + 3])
         return DataError(
             f"the text is not {self._encoding.name}",
             where=where,
-            got=f"byte 0x{byte.hex()} in {shown(as_stored(lines.line_at(text, text.rfind(chr(10).encode(), 0, at) + 1)))}",
+            got=f"byte 0x{byte.hex()} in {shown(as_stored(line))}",
             wanted=f"text in {self._encoding.name}",
             todo="correct the encoding, or the file",
         )

@@ -51,7 +51,7 @@ def told(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(
     rows=st.lists(st.lists(FIELDS, min_size=1, max_size=3).map(b",".join), max_size=6),
     end=st.sampled_from([b"\n", b"\r\n", b"\n\n"]),
@@ -143,7 +143,7 @@ def test_nulls_of_any_source_are_left_out(tmp_path):
     assert sorted(entry["row"] for entry in told(tmp_path / "bad.jsonl")) == list(range(1, 30, 4))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(
     rows=st.lists(st.sampled_from([b"1,1.5,a", b"x,1,b", b"2", b"3,,c", b"4,4,\xff", b'5,5,"q', b""]), max_size=40),
     chunk_bytes=st.integers(1, 120),
