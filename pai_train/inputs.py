@@ -248,7 +248,8 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
         where = rooms.stores.open(present[0].url)
         opened = open_files(present, types, where, written)
         try:
-            faults += look_at(opened, where, present, types, written, lenient=config.on_bad_row != "fail")
+            lenient = config.on_bad_row != "fail"
+            faults += look_at(where, present, types, written, lenient=lenient, source=opened)
             if not faults and opened.snapshot.rows == 0:
                 faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
         except PaiTrainError as error:

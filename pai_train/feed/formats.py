@@ -74,26 +74,27 @@ def open_files(
 
 
 def look(
-    source: Source,
     store: Store,
     objects: Sequence[ObjectInfo],
     columns: Mapping[str, pa.DataType],
     written: FileFormat,
     *,
     lenient: bool = False,
+    source: Source | None = None,
 ) -> list[Fault]:
     """Reads a little of every file and lists what does not fit the declaration; writes nothing.
 
     With `lenient` rows may be bad, and only files as a whole are looked at.
 
     Args:
-        source: What `open_files` makes of the others, so that what is learned of the files need not be read again.
         store: Where the objects are.
         objects: The files.
         columns: The declared columns.
         written: How they are written.
         lenient: Whether rows may be bad.
+        source: What `open_files` makes of the others, if it is there already: it keeps what is learned of the files.
     """
+    source = source or open_files(objects, columns, store, written)
     if isinstance(source, LookedAt):
         return source.faults()
     from pai_train.feed.csv import look_at

@@ -94,8 +94,7 @@ class SourceSuite:
 
     def faults(self, store, objects, columns=None):
         columns = self.columns if columns is None else columns
-        source = open_files(objects, columns, store, self.written)
-        return look(source, store, objects, columns, self.written)
+        return look(store, objects, columns, self.written)
 
     # -- rows
 
