@@ -170,9 +170,9 @@ def where(place: RowPlace) -> str:
     """Says where a row stands, as shortly as it can be found again."""
     if place.line is not None:
         return f"{display(place.url)}:{place.line}"
-    if place.offset is not None:
-        return f"{display(place.url)} at byte {place.offset}"
     row = "" if place.row is None else f", row {place.row}"
+    if place.offset is not None:
+        return f"{display(place.url)}{row} at byte {place.offset}"
     return f"{display(place.url)}{row}" + (f" of {place.among}" if place.among is not None else "")
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pai_train.spec.contracts import Source
     from pai_train.storage.store import ObjectInfo, Store
 
-Format = Literal["csv", "text", "jsonl", "parquet", "arrow", "tfrecord", "image"]
+Format = Literal["csv", "text", "jsonl", "parquet", "arrow", "tfrecord"]
 
 
 @runtime_checkable
@@ -36,7 +36,7 @@ class FileFormat:
         header: CSV: whether each file's first line names its columns.
         delimiter: CSV: the one ASCII character between fields.
         quoted_newlines: CSV: whether newlines inside quotes are data.
-        compression: Of lines: auto, none, gzip or zstd.
+        compression: Of lines and records: auto, none, gzip or zstd.
         encoding: Of lines: how the text is written.
     """
 
@@ -70,6 +70,10 @@ def open_files(
         from pai_train.feed.ipc import ipc_source
 
         return ipc_source(objects, columns, store)
+    if written.name == "tfrecord":
+        from pai_train.feed.tfrecord_source import TfRecordSource
+
+        return TfRecordSource(objects, columns, store=store, compression=written.compression)
     return _open_lines(objects, columns, store, written)
 
 

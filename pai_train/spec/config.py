@@ -13,7 +13,7 @@ Scalar = bool | int | float | str
 STORAGE_SCHEMES = {"oss": "oss", "s3": "s3", "gcs": "gs", "azure": "az"}
 """URL scheme of each remote provider."""
 
-SELF_DESCRIBING = ("parquet", "arrow", "image")
+SELF_DESCRIBING = ("parquet", "arrow")
 """Formats of files that say which columns they hold."""
 
 
@@ -59,10 +59,10 @@ class InputConfig:
         Doc("Of a table: only the rows that fulfil this filter, such as `f1 > 5 AND kind = 'a'`."),
     ] = None
     format: Annotated[
-        Literal["csv", "text", "jsonl", "parquet", "arrow", "tfrecord", "image"],
+        Literal["csv", "text", "jsonl", "parquet", "arrow", "tfrecord"],
         Doc(
             "How the files are written; text: one STRING column, a row per line; jsonl: a JSON object per line; arrow:"
-            " Arrow IPC, files or streams; tfrecord: records of tf.train.Example; image: PNG or JPEG, a row per file."
+            " Arrow IPC, files or streams; tfrecord: records of tf.train.Example."
         ),
     ] = "csv"
     compression: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pai_train.feed.formats import FileFormat
+from tests.suites.records import tfrecord
 from tests.suites.source_suite import SourceSuite, large_table
 
 
@@ -71,3 +73,21 @@ class OnS3:
 
 class TestParquetOnS3(OnS3, TestParquet):
     pass
+
+
+class TestTfRecord(SourceSuite):
+    written = FileFormat("tfrecord")
+    names_columns = False
+
+    def content(self, rows):
+        return tfrecord(rows)
+
+    def large(self, rows):
+        return self.content(large_table(rows // 40, 40 * 120))
+
+
+class TestTfRecordPacked(TestTfRecord):
+    is_unpacked = True
+
+    def content(self, rows):
+        return gzip.compress(tfrecord(rows), mtime=0)
