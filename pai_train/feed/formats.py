@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pai_train.spec.contracts import Source
     from pai_train.storage.store import ObjectInfo, Store
 
-Format = Literal["csv", "text", "jsonl", "parquet", "arrow", "tfrecord"]
+Format = Literal["csv", "text", "jsonl", "parquet", "arrow", "tfrecord", "image"]
 
 
 @runtime_checkable
@@ -38,6 +38,10 @@ class FileFormat:
         quoted_newlines: CSV: whether newlines inside quotes are data.
         compression: Of lines and records: auto, none, gzip or zstd.
         encoding: Of lines: how the text is written.
+        height: Of images: rows of pixels.
+        width: Of images: columns of pixels.
+        channels: Of images: 1, 3 or 4.
+        labels: Of images: the CSV file of path and label; None for the names of the folders.
     """
 
     name: Format = "csv"
@@ -46,6 +50,10 @@ class FileFormat:
     quoted_newlines: bool = False
     compression: str = "auto"
     encoding: str = "utf-8"
+    height: int = 0
+    width: int = 0
+    channels: int = 3
+    labels: ObjectInfo | None = None
 
 
 def open_files(
@@ -74,6 +82,17 @@ def open_files(
         from pai_train.feed.tfrecord_source import TfRecordSource
 
         return TfRecordSource(objects, columns, store=store, compression=written.compression)
+    if written.name == "image":
+        from pai_train.feed.images import ImageSource
+
+        return ImageSource(
+            objects,
+            store=store,
+            height=written.height,
+            width=written.width,
+            channels=written.channels,
+            labels=written.labels,
+        )
     return _open_lines(objects, columns, store, written)
 
 

@@ -27,6 +27,8 @@ def numpy_dtype(field: pa.Field) -> np.dtype[Any]:
         DataError: The column's type has no tensor form.
     """
     kind = field.type
+    if isinstance(kind, pa.FixedShapeTensorType):
+        kind = kind.value_type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
         return np.dtype(object)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
@@ -40,8 +42,18 @@ def numpy_dtype(field: pa.Field) -> np.dtype[Any]:
     )
 
 
+def row_shape(field: pa.Field) -> tuple[int, ...]:
+    """Returns the shape of a column's value in one row: () for all but fixed shape tensors."""
+    return tuple(field.type.shape) if isinstance(field.type, pa.FixedShapeTensorType) else ()
+
+
+def no_rows(field: pa.Field) -> np.ndarray[Any, Any]:
+    """Returns a column of `numpy_dtype` without rows."""
+    return np.zeros((0, *row_shape(field)), numpy_dtype(field))
+
+
 def numpy_columns(batch: pa.RecordBatch) -> list[np.ndarray[Any, Any]]:
-    """Returns each column as a vector of `numpy_dtype`, shape [rows]; without copying where Arrow allows it.
+    """Returns each column as a vector of `numpy_dtype`, shape [rows, *row_shape]; uncopied where Arrow allows it.
 
     Raises:
         DataError: A column holds nulls, which no tensor can.
@@ -95,6 +107,9 @@ def numpy_column(field: pa.Field, column: pa.Array) -> np.ndarray[Any, Any]:
     """Returns a column as `numpy_columns` does."""
     dtype = numpy_dtype(field)
     _refuse_nulls(field, column)
+    if isinstance(field.type, pa.FixedShapeTensorType):
+        tensor: np.ndarray[Any, Any] = column.to_numpy_ndarray()
+        return tensor
     if dtype.hasobject:
         column = column.cast(pa.binary())
     array: np.ndarray[Any, Any] = column.to_numpy(zero_copy_only=False)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pai_train.feed.batches import Delivery, arrow_superbatches
 from pai_train.feed.contracts import FeedPlan, Position, Shard, Superbatch
-from pai_train.feed.tensors import SEPARATOR, Way, numpy_column, numpy_dtype, text_parts
+from pai_train.feed.tensors import SEPARATOR, Way, no_rows, numpy_column, numpy_dtype, text_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,8 +83,7 @@ class _Stream:
 
 
 def _nothing(field: pa.Field) -> list[Any]:
-    dtype = numpy_dtype(field)
-    return [np.zeros(0, dtype), *([np.zeros(0, np.int32)] if dtype.hasobject else [])]
+    return [no_rows(field), *([np.zeros(0, np.int32)] if numpy_dtype(field).hasobject else [])]
 
 
 def _pull(handle: np.int64) -> list[Any]:
@@ -92,12 +91,14 @@ def _pull(handle: np.int64) -> list[Any]:
 
 
 def _dataset(handle: int, fields: Sequence[pa.Field]) -> tf.data.Dataset:
-    dtypes = [tf.as_dtype(part.dtype) for field in fields for part in _nothing(field)]
+    nothing = [part for field in fields for part in _nothing(field)]
+    dtypes = [tf.as_dtype(part.dtype) for part in nothing]
+    shapes = [[None, *part.shape[1:]] for part in nothing]
 
     def tensors(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # One module-level function with the handle as argument: a closure per dataset is never freed by TensorFlow.
         more, *parts = tf.numpy_function(_pull, [number], [tf.bool, *dtypes])
-        return tf.ensure_shape(more, []), *(tf.ensure_shape(part, [None]) for part in parts)
+        return tf.ensure_shape(more, []), *map(tf.ensure_shape, parts, shapes)
 
     options = tf.data.Options()
     # Reading ahead is the host queue's part; a prefetch put in by tf.data would pull from a stream that is closed.
