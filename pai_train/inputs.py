@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Fault, PaiTrainError, did_you_mean
+from pai_train.feed.contracts import WINDOW
 from pai_train.job import JobInput, Sample
 from pai_train.roles import learned, seen
 from pai_train.samples import file_sample, table_sample
@@ -78,6 +79,7 @@ def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None,
             defaults=_defaults(config, list(types)),
             split=(config.split.test, config.split.seed) if config.split else None,
             shuffle=config.shuffle,
+            window=config.window or WINDOW,
             snapshot=config.snapshot,
             on_bad_row=config.on_bad_row,
             max_bad_rows=config.max_bad_rows,
@@ -246,18 +248,18 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
             present.append(_local(path))
     if present and not faults:
         where = rooms.stores.open(present[0].url)
-        opened = open_files(present, types, where, written)
+        lenient = config.on_bad_row != "fail"
         try:
-            lenient = config.on_bad_row != "fail"
+            opened = open_files(present, types, where, written)
             faults += look_at(where, present, types, written, lenient=lenient, source=opened)
             if not faults and opened.snapshot.rows == 0:
                 faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
+            if not faults and config.format in SELF_DESCRIBING:
+                source = opened if sample is None else None
+                types = {field.name: field.type for field in opened.schema}
+                columns = columns or {name: maxcompute_type(kind) for name, kind in types.items()}
         except PaiTrainError as error:
             faults.append(error.fault)
-        if not faults and config.format in SELF_DESCRIBING:
-            source = opened if sample is None else None
-            types = {field.name: field.type for field in opened.schema}
-            columns = columns or {name: maxcompute_type(kind) for name, kind in types.items()}
     address = ", ".join(display(url) for url in urls)
     return (None if faults else _Found(address, columns, sample, open_objects)), faults
 

@@ -55,6 +55,7 @@ class JobInput:
         defaults: Values that stand for null.
         split: Share and seed of the held-out rows.
         shuffle: Order of its rows in training.
+        window: Chunks whose rows are permuted together, with shuffle "window".
         snapshot: The snapshot it must have.
         on_bad_row: What a row does that cannot be read.
         max_bad_rows: How many rows may be left out, or which share of them; None for any.
@@ -70,7 +71,8 @@ class JobInput:
     label: LabelPlan | None
     defaults: Mapping[str, Any]
     split: tuple[float, int] | None
-    shuffle: Literal["none", "block"]
+    shuffle: Literal["none", "block", "window"]
+    window: int
     snapshot: str | None
     on_bad_row: Literal["fail", "skip", "quarantine"]
     max_bad_rows: float | None

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pai_train.errors import Interrupted
+from pai_train.errors import DataError, Interrupted
 from pai_train.examine import WHOLE, describe_features, learn_label, open_input, split_of
 from pai_train.experiment import folder as run_folder
 from pai_train.experiment.environment import packages
@@ -203,7 +203,14 @@ class _Training:
         if test is not None:
             held_out = partial(feeds.open, *test)
         layout = lay_out(sources["train"].chunks(), plan)
-        epoch_steps = layout.batches(plan.batch_size)
+        epoch_steps = layout.batches(plan)
+        if epoch_steps == 0:
+            raise DataError(
+                "the rows to train on fill no batch",
+                where="train.drop_remainder" if plan.drop_remainder else "inputs.train",
+                got=f"{layout.rows} rows, batches of {plan.batch_size}",
+                todo="lower train.batch_size, or leave drop_remainder out" if layout.rows else "give it rows",
+            )
         total = None if epoch_steps is None else epoch_steps * job.train.epochs
         if job.train.steps is not None:
             total = job.train.steps if total is None else min(total, job.train.steps)
@@ -238,17 +245,19 @@ class _Training:
             defaults=item.defaults,
             epochs=config.epochs,
             shuffle=item.shuffle,
+            window=item.window,
             seed=config.seed,
             lanes=self._job.engine.lanes,
             split=split_of(item, "train"),
             bad_rows=self._bad.get("train"),
             steps=min(steps, config.checkpoint.every_steps or steps),
+            drop_remainder=config.drop_remainder,
         )
 
     def _held_out(self, plan: FeedPlan, sources: Mapping[str, Source]) -> tuple[Source, FeedPlan] | None:
         """Returns what to evaluate on: the input `test`, or the rows that the split holds out."""
         test, item = self._job.inputs.get("test"), self._job.inputs["train"]
-        plan = replace(plan, epochs=None, shuffle="none", batch_size=max(plan.batch_size, 256))
+        plan = replace(plan, epochs=None, shuffle="none", batch_size=max(plan.batch_size, 256), drop_remainder=False)
         if test is not None:
             return sources["test"], replace(plan, defaults=test.defaults, split=None, bad_rows=self._bad.get("test"))
         if item.split is not None:

@@ -85,22 +85,30 @@ class _Runs:
     """Runs of consecutive rows in an order, over pieces that are laid end to end."""
 
     def __init__(self, pieces: Sequence[pa.RecordBatch], order: Int64s) -> None:
-        self._first = np.flatnonzero(np.diff(order, prepend=-2) != 1)
         self._order = order
-        self._edges = np.cumsum([0, *(piece.num_rows for piece in pieces)])
-        self.are_long = len(order) >= _SHORTEST_RUN * len(self._first)
+        self._pieces = pieces
+
+    @cached_property
+    def are_long(self) -> bool:
+        """Whether slices cost less than a gather of single rows."""
+        return len(self._order) >= _SHORTEST_RUN * len(self._first)
+
+    @cached_property
+    def _first(self) -> Int64s:
+        return np.flatnonzero(np.diff(self._order, prepend=-2) != 1)
 
     @cached_property
     def slices(self) -> list[tuple[int, int, int]]:
         """Number of the piece, first row in it and row count of each run, cut where a piece ends."""
         starts, lengths = self._order[self._first], np.diff(np.append(self._first, len(self._order)))
-        holders = np.searchsorted(self._edges, starts, side="right") - 1
+        edges = np.cumsum([0, *(piece.num_rows for piece in self._pieces)])
+        holders = np.searchsorted(edges, starts, side="right") - 1
         found = []
         for start, length, holder in zip(starts.tolist(), lengths.tolist(), holders.tolist(), strict=True):
             at, left, piece = start, length, holder
             while left:
-                rows = min(left, int(self._edges[piece + 1]) - at)
-                found.append((piece, at - int(self._edges[piece]), rows))
+                rows = min(left, int(edges[piece + 1]) - at)
+                found.append((piece, at - int(edges[piece]), rows))
                 at, left, piece = at + rows, left - rows, piece + 1
         return found
 
@@ -117,5 +125,6 @@ def _one(rows: Any) -> pa.RecordBatch:
 def _with_dictionaries(batch: pa.RecordBatch, dictionaries: dict[int, pa.Array]) -> pa.RecordBatch:
     columns = batch.columns
     for at, dictionary in dictionaries.items():
-        columns[at] = pa.DictionaryArray.from_arrays(columns[at], dictionary)
+        # Its indices were taken out of a valid array: to check them again costs more than the rest of this module.
+        columns[at] = pa.DictionaryArray.from_arrays(columns[at], dictionary, safe=False)
     return pa.RecordBatch.from_arrays(columns, batch.schema.names)

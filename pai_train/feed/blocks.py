@@ -1,4 +1,4 @@
-"""One block: the rows of a chunk that a plan delivers, in their order, each with the cursor behind it."""
+"""One block: the rows of a chunk, or of a window of them, that a plan delivers, each with the cursor behind it."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Unit:
-    """A chunk's turn in a lane.
+    """A block's turn in a lane.
 
     Attributes:
         epoch: The epoch, from 0.
-        ordinal: The chunk's place in its lane's order of that epoch.
-        chunk: Chunk id.
-        start: Cursor to begin at: rows of the chunk consumed before, before filtering.
+        ordinal: The block's place in its lane's order of that epoch.
+        chunks: Ids of its chunks: one, but for a window.
+        start: Cursor to begin at: rows of the block consumed before, before filtering.
     """
 
     epoch: int
     ordinal: int
-    chunk: int
+    chunks: tuple[int, ...]
     start: int
 
 
@@ -50,7 +50,7 @@ class Block:
     Attributes:
         unit: Where it comes from.
         batch: The rows in order of delivery, without nulls where the plan has a default.
-        cursors: Per row the chunk's rows consumed once it is delivered, int64 of shape [rows].
+        cursors: Per row the block's rows consumed once it is delivered, int64 of shape [rows].
     """
 
     unit: Unit
@@ -72,36 +72,41 @@ def units(layout: Layout, plan: FeedPlan, lane: int, epoch: int, ordinal: int, s
         ordinal, start = 0, 0
 
 
-def read_block(source: Source, chunk: Chunk, plan: FeedPlan, unit: Unit, *, encoded: bool = False) -> Block:
+def read_block(source: Source, plan: FeedPlan, unit: Unit, *, encoded: bool = False) -> Block:
     """Reads one unit. Pure: the same unit always gives the same block.
 
     Args:
         source: Where the rows are.
-        chunk: The unit's chunk.
         plan: What to deliver.
-        unit: The chunk's turn.
+        unit: The block's turn.
         encoded: Whether strings may come dictionary encoded, where the source has them so.
 
     Raises:
         DataError: A row cannot be read, or holds a null where there is no default; says where it stands.
     """
-    rows = read_rows(source, chunk, plan, encoded=encoded)
-    order, cursors = rows.kept(*delivery(plan, unit.epoch, chunk.id, rows.count, unit.start))
+    chunks = source.chunks()
+    pieces = [read_rows(source, chunks[chunk], plan, encoded=encoded) for chunk in unit.chunks]
+    rows = pieces[0] if len(pieces) == 1 else joined(pieces)
+    places, consumed = delivery(plan, unit.epoch, unit.chunks, [piece.count for piece in pieces], unit.start)
+    order, cursors = rows.kept(places, consumed)
     in_place = plan.shuffle == "none" and len(order) == sum(batch.num_rows for batch in rows.batches)
     batch = in_order(rows.batches, None if in_place else order, len(order))
     try:
         return Block(unit, batch if plan.defaults is None else fill(batch, plan.defaults), cursors)
     except EmptyError as error:
-        raise error.at(_place(source, chunk, int(order[error.row]))) from None
+        place = int(places[np.searchsorted(consumed, cursors[error.row])])
+        edges = np.cumsum([0, *(piece.count for piece in pieces)])
+        at = int(np.searchsorted(edges, place, side="right")) - 1
+        raise error.at(_place(source, chunks[unit.chunks[at]], place - int(edges[at]))) from None
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a chunk that can be delivered.
+    """The rows of a chunk, or of several, that can be delivered.
 
     Attributes:
         batches: At least one.
-        count: How many rows the chunk has, those that are left out included.
+        count: How many rows there are, those that are left out included.
         good: Which of them are in the batches, bool of shape [count]; None for all.
     """
 
@@ -110,7 +115,7 @@ class Rows:
     good: npt.NDArray[np.bool_] | None = None
 
     def kept(self, order: Int64s, cursors: Int64s) -> tuple[Int64s, Int64s]:
-        """Drops what is left out of an order of the chunk's rows, and numbers the rows as in the batches."""
+        """Drops what is left out of an order of the rows, and numbers the rows as in the batches."""
         if self.good is None:
             return order, cursors
         kept = self.good[order]
@@ -137,6 +142,14 @@ def read_rows(source: Source, chunk: Chunk, plan: FeedPlan, *, encoded: bool = F
     taker.note(source, chunk, count, [*bad, *empty])
     good[[row.row for row in empty]] = False
     return Rows(batches, count, None if good.all() else good)
+
+
+def joined(pieces: Sequence[Rows]) -> Rows:
+    """Lays the rows of several chunks end to end."""
+    good = None
+    if any(piece.good is not None for piece in pieces):
+        good = np.concatenate([np.ones(piece.count, bool) if piece.good is None else piece.good for piece in pieces])
+    return Rows([batch for piece in pieces for batch in piece.batches], sum(piece.count for piece in pieces), good)
 
 
 def _without_nulls(
@@ -183,8 +196,7 @@ class BlockReader:
 
     def begin(self, unit: Unit) -> Future[Block]:
         """Begins to read a unit."""
-        chunk = self.source.chunks()[unit.chunk]
-        return self.executor.submit(read_block, self.source, chunk, self.plan, unit, encoded=self.encoded)
+        return self.executor.submit(read_block, self.source, self.plan, unit, encoded=self.encoded)
 
 
 class LaneReader:

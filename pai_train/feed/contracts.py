@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from pai_train.feed.bad_rows import BadRows
 
-Shuffle = Literal["none", "block"]
+Shuffle = Literal["none", "block", "window"]
+
+WINDOW = 8
+"""Chunks of a lane whose rows `shuffle: window` permutes together."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class FeedPlan:
             are, for readers of Arrow.
         batch_size: Rows of a global batch, over all workers and replicas.
         epochs: How often the rows are delivered; None for endlessly.
-        shuffle: 'none' keeps the order inside a lane; 'block' permutes chunks in a lane and rows in a chunk.
+        shuffle: 'none' keeps the order inside a lane; 'block' permutes chunks in a lane and rows in a chunk; 'window'
+            permutes chunks in a lane, and the rows of each `window` consecutive ones together.
+        window: Chunks of a window, for shuffle 'window' alone.
         seed: Seed of the order.
         lanes: Upper bound on the number of lanes a batch is drawn from. 1 with shuffle 'none' is source order.
         split: Deliver only one set of the rows.
@@ -56,6 +61,7 @@ class FeedPlan:
     defaults: Mapping[str, Any] | None
     epochs: int | None = 1
     shuffle: Shuffle = "none"
+    window: int = WINDOW
     seed: int = 0
     lanes: int = 4
     split: Split | None = None
@@ -75,7 +81,8 @@ class Position:
         seed: Seed of the order.
         epoch: The epoch of the next batch, from 0.
         batch: The number in its epoch of the next batch, from 0.
-        lanes: Per lane the ordinal of the chunk and the number of its rows consumed, before filtering.
+        lanes: Per lane the ordinal of the block, a chunk or a window of them, and the number of its rows consumed,
+            before filtering.
     """
 
     snapshot: Snapshot

@@ -23,7 +23,8 @@ class Hand:
         rows: True row count of each batch on this worker; 0 where its lanes give no row to a batch.
         order: Where each row stands in the lanes' rows laid end to end, int64 of shape [rows]; None when as it is.
         after: The position behind it, inside the epoch.
-        full: How many leading batches hold all the rows they were meant to hold.
+        full: How many leading batches hold all the rows they were meant to hold: over all workers where the lanes'
+            rows are known, else on this worker.
     """
 
     rows: tuple[int, ...]
@@ -76,9 +77,16 @@ class Dealer:
         lanes = tuple(cursors.get(lane, cursor) for lane, cursor in enumerate(self.at.lanes))
         before = self.at
         self.at = Position(before.snapshot, before.order, before.seed, before.epoch, before.batch + count, lanes)
-        short = np.flatnonzero(rows[:count] < meant[:count])
-        full = int(short[0]) if len(short) else count
+        full = self._full(before.batch, rows[:count], meant[:count])
         return Hand(tuple(rows[:count].tolist()), order, self.at, full)
+
+    def _full(self, first: int, rows: Int64s, meant: Int64s) -> int:
+        held = self.layout.rows
+        if held is not None:
+            # Own lanes may hold all they are to give to a batch that other workers' lanes leave short.
+            return min(max(held // self._plan.batch_size - first, 0), len(rows))
+        short = np.flatnonzero(rows < meant)
+        return int(short[0]) if len(short) else len(rows)
 
     def end_epoch(self) -> None:
         """Goes on to the following epoch."""

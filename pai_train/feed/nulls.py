@@ -74,7 +74,10 @@ def first_nulls(batch: pa.RecordBatch, required: Sequence[str]) -> npt.NDArray[n
 def _filled(name: str, column: Any, defaults: Mapping[str, Any]) -> Any:
     if pa.types.is_dictionary(column.type):
         if not column.null_count:
-            return pa.DictionaryArray.from_arrays(column.indices, _filled(name, column.dictionary, defaults))
+            if not defaults.get(name):
+                return column
+            filled = _filled(name, column.dictionary, defaults)
+            return pa.DictionaryArray.from_arrays(column.indices, filled, safe=False)
         column = plain(column)
     if defaults.get(name) is None:
         if column.null_count:

@@ -42,9 +42,12 @@ class Layout:
         """Rows delivered in an epoch, where that is known."""
         return self.bounds[-1] if self.exact else None
 
-    def batches(self, batch_size: int) -> int | None:
-        """Batches of an epoch, where that is known."""
-        return -(-self.bounds[-1] // batch_size) if self.exact else None
+    def batches(self, plan: FeedPlan) -> int | None:
+        """Batches that an epoch of a plan delivers, where that is known."""
+        if not self.exact:
+            return None
+        full, rest = divmod(self.bounds[-1], plan.batch_size)
+        return full + (1 if rest and not plan.drop_remainder else 0)
 
     def share(self, lane: int, batch_size: int, first: int, count: int) -> Int64s:
         """Returns how many rows a lane gives to batches first … first + count - 1, int64 of shape [count].
@@ -58,13 +61,14 @@ class Layout:
         given = rows * self.bounds[lane + 1] // total - rows * self.bounds[lane] // total
         return np.diff(given)
 
-    def epoch(self, lane: int, plan: FeedPlan, epoch: int) -> tuple[int, ...]:
-        """Returns the chunk ids of a lane in the order of an epoch."""
+    def epoch(self, lane: int, plan: FeedPlan, epoch: int) -> tuple[tuple[int, ...], ...]:
+        """Returns the blocks of a lane in the order of an epoch, each as the ids of its chunks."""
         ids = self.lanes[lane]
-        if plan.shuffle == "none":
-            return ids
-        order = np.random.default_rng([plan.seed, epoch, lane]).permutation(len(ids))
-        return tuple(ids[i] for i in order)
+        if plan.shuffle != "none":
+            order = np.random.default_rng([plan.seed, epoch, lane]).permutation(len(ids))
+            ids = tuple(ids[i] for i in order)
+        size = plan.window if plan.shuffle == "window" else 1
+        return tuple(ids[first : first + size] for first in range(0, len(ids), size))
 
 
 def lay_out(chunks: Sequence[Chunk], plan: FeedPlan) -> Layout:
@@ -132,19 +136,32 @@ def kept_rows(split: Split | None, chunk: Chunk) -> int:
     return test if split.part == "test" else rows - test
 
 
-def delivery(plan: FeedPlan, epoch: int, chunk: int, rows: int, start: int = 0) -> tuple[Int64s, Int64s]:
-    """Returns which rows of a chunk are delivered, in order, from cursor `start` on.
+def delivery(
+    plan: FeedPlan, epoch: int, chunks: Sequence[int], rows: Sequence[int], start: int = 0
+) -> tuple[Int64s, Int64s]:
+    """Returns which rows of a block are delivered, in order, from cursor `start` on.
+
+    Args:
+        plan: What to deliver.
+        epoch: In which epoch.
+        chunks: Ids of the block's chunks, whose rows are numbered through.
+        rows: Row count of each.
+        start: Rows of the block consumed before, before filtering.
 
     Returns:
         The row numbers, int64 of shape [kept]; and for each the cursor behind it: rows consumed before filtering.
     """
+    total = sum(rows)
     if plan.shuffle == "none":
-        order = np.arange(rows, dtype=np.int64)
+        order = np.arange(total, dtype=np.int64)
     else:
-        order = np.random.default_rng([plan.seed, epoch, chunk, 1]).permutation(rows).astype(np.int64, copy=False)
-    cursors = np.arange(1, rows + 1, dtype=np.int64)
+        # A chunk is in one block of an epoch: the first one names the block.
+        order = np.random.default_rng([plan.seed, epoch, chunks[0], 1]).permutation(total).astype(np.int64, copy=False)
+    cursors = np.arange(1, total + 1, dtype=np.int64)
     if plan.split is not None:
-        kept = in_test(plan.split, chunk, rows)[order] == (plan.split.part == "test")
+        split = plan.split
+        test = np.concatenate([in_test(split, chunk, count) for chunk, count in zip(chunks, rows, strict=True)])
+        kept = test[order] == (split.part == "test")
         order, cursors = order[kept], cursors[kept]
     first = int(np.searchsorted(cursors, start, side="right"))
     return order[first:], cursors[first:]
@@ -153,7 +170,8 @@ def delivery(plan: FeedPlan, epoch: int, chunk: int, rows: int, start: int = 0) 
 def fingerprint(plan: FeedPlan) -> str:
     """Names the part of a plan that fixes the order, for a position to be checked against."""
     split = f"{plan.split.part} {plan.split.fraction}:{plan.split.seed}" if plan.split else "all rows"
-    return f"shuffle {plan.shuffle}, lanes {plan.lanes}, batch {plan.batch_size}, {split}"
+    shuffle = f"window of {plan.window}" if plan.shuffle == "window" else plan.shuffle
+    return f"shuffle {shuffle}, lanes {plan.lanes}, batch {plan.batch_size}, {split}"
 
 
 def beginning(snapshot: Snapshot, plan: FeedPlan, layout: Layout) -> Position:

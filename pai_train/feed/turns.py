@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pai_train.errors import DataError
-from pai_train.feed.blocks import Unit, no_rows, read_block, read_rows
+from pai_train.feed.blocks import Unit, joined, no_rows, read_block, read_rows
 from pai_train.feed.nulls import fill
 from pai_train.feed.order import Int64s, delivery
 from pai_train.feed.tensors import numpy_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pai_train.feed.contracts import FeedPlan
     from pai_train.feed.deal import Dealer
-    from pai_train.spec.contracts import Source
+    from pai_train.spec.contracts import Chunk, Source
 
 # TextLineReader drops carriage returns, which are data inside a field: they travel escaped.
 _ESCAPES = ((b"\x10", b"\x10\x30"), (b"\r", b"\x10\x31"))
@@ -43,7 +43,7 @@ class Turns:
         self._lane = lane
         self._spool = spool
         self._epoch, (self._ordinal, self._start) = dealer.at.epoch, dealer.at.lanes[lane]
-        self._orders: dict[int, tuple[int, ...]] = {}
+        self._orders: dict[int, tuple[tuple[int, ...], ...]] = {}
         self._ledger: deque[tuple[Unit, Int64s]] = deque()
         self._handed: dict[int, int] = {}
         self._delivered = 0
@@ -52,13 +52,13 @@ class Turns:
         self.fault: Exception | None = None
 
     def order(self) -> np.ndarray[Any, Any]:
-        """Returns the next epoch's work for a producer, `epoch ordinal start reference` per unit, as bytes."""
+        """Returns the next epoch's work for a producer, `epoch ordinal start` and a reference per unit, as bytes."""
         epoch, ordinal, start = self._epoch, self._ordinal, self._start
         self._epoch, self._ordinal, self._start = epoch + 1, 0, 0
         ids = self._layout.epoch(self._lane, self._plan, epoch)
         chunks = self._source.chunks()
         work = [
-            f"{epoch} {place} {start if place == ordinal else 0} {chunks[ids[place]].ref}".encode()
+            f"{epoch} {place} {start if place == ordinal else 0} {chunks[ids[place][0]].ref}".encode()
             for place in range(ordinal, len(ids))
         ]
         with self._changed:
@@ -78,22 +78,19 @@ class Turns:
                 self._changed.wait(_POLL_S)
 
     def stage(self, item: bytes) -> bytes:
-        """Writes a text chunk's lines in order of delivery to a local file and returns its path."""
+        """Writes a text block's lines in order of delivery to a local file and returns its path."""
         with self._faults():
             if item == _NOTHING:
                 path = self._spool / f"{self._lane}-nothing"
                 path.touch()
                 return str(path).encode()
             unit = self._unit(item)
-            chunk = self._source.chunks()[unit.chunk]
-            good = None if self._plan.bad_rows is None else read_rows(self._source, chunk, self._plan).good
-            text = self._source.lines(chunk)  # type: ignore[attr-defined]
-            for raw, escaped in _ESCAPES:
-                text = text.replace(raw, escaped)
-            lines = np.array(text.split(b"\n")[:-1], dtype=object)
-            order, cursors = delivery(self._plan, unit.epoch, chunk.id, len(lines), unit.start)
-            if good is not None:
-                order, cursors = order[good[order]], cursors[good[order]]
+            chunks = [self._source.chunks()[chunk] for chunk in unit.chunks]
+            pieces = [self._lines(chunk) for chunk in chunks]
+            order, cursors = delivery(self._plan, unit.epoch, unit.chunks, [*map(len, pieces)], unit.start)
+            if self._plan.bad_rows is not None:
+                order, cursors = self._good(chunks, order, cursors)
+            lines = np.array([line for piece in pieces for line in piece], dtype=object)
             self._staged += 1
             path = self._spool / f"{self._lane}-{self._staged % 4}"
             path.unlink(missing_ok=True)
@@ -115,12 +112,12 @@ class Turns:
                 raise
 
     def read(self, item: bytes) -> Columns:
-        """Reads a chunk that is not text."""
+        """Reads a block that is not text."""
         with self._faults():
             if item == _NOTHING:
                 return numpy_columns(no_rows(self._source, self._plan))
             unit = self._unit(item)
-            block = read_block(self._source, self._source.chunks()[unit.chunk], self._plan, unit)
+            block = read_block(self._source, self._plan, unit)
             self._enter(unit, block.cursors)
             return numpy_columns(block.batch)
 
@@ -161,7 +158,7 @@ class Turns:
             self._changed.notify_all()
 
     def _find(self, rows: int) -> None:
-        """Reads the chunks the next lines came from again, which raises their fault with its place."""
+        """Reads the blocks the next lines came from again, which raises their fault with its place."""
         with self._changed:
             window, seen = [], -self._delivered
             for unit, cursors in self._ledger:
@@ -170,7 +167,18 @@ class Turns:
                 window.append(unit)
                 seen += len(cursors)
         for unit in window:
-            read_block(self._source, self._source.chunks()[unit.chunk], self._plan, unit)
+            read_block(self._source, self._plan, unit)
+
+    def _good(self, chunks: Sequence[Chunk], order: Int64s, cursors: Int64s) -> tuple[Int64s, Int64s]:
+        """Leaves out the lines that no row is made of."""
+        good = joined([read_rows(self._source, chunk, self._plan) for chunk in chunks]).good
+        return (order, cursors) if good is None else (order[good[order]], cursors[good[order]])
+
+    def _lines(self, chunk: Chunk) -> list[bytes]:
+        text: bytes = self._source.lines(chunk)  # type: ignore[attr-defined]
+        for raw, escaped in _ESCAPES:
+            text = text.replace(raw, escaped)
+        return text.split(b"\n")[:-1]
 
     def _faults(self) -> _Keep:
         return _Keep(self)

@@ -97,9 +97,15 @@ class InputConfig:
     label: Annotated[str | LabelConfig | None, Doc("The column to predict, or column, task and classes.")] = None
     split: Annotated[SplitConfig | None, Doc("Hold out part of the rows for evaluation.")] = None
     shuffle: Annotated[
-        Literal["none", "block"],
-        Doc("none: stored order inside each lane; block: chunks permuted in a lane, rows permuted in a chunk."),
+        Literal["none", "block", "window"],
+        Doc(
+            "none: stored order inside each lane; block: chunks permuted in a lane, rows permuted in a chunk; window:"
+            " chunks permuted in a lane, the rows of several chunks permuted together."
+        ),
     ] = "block"
+    window: Annotated[
+        int | None, Ge(2), Le(4096), Doc("With shuffle=window: chunks whose rows are permuted together; null for 8.")
+    ] = None
     on_bad_row: Annotated[
         Literal["fail", "skip", "quarantine"],
         Doc(
@@ -166,6 +172,9 @@ class TrainConfig:
     epochs: Annotated[int, Ge(1), Doc("How often the training rows are read.")] = 10
     steps: Annotated[int | None, Ge(1), Doc("Stop after this many steps, whatever the epoch.")] = None
     batch_size: Annotated[int, Ge(1), Doc("Rows of a global batch, over all replicas.")] = 32
+    drop_remainder: Annotated[bool, Doc("Whether batches of fewer rows, such as an epoch's last, are left out.")] = (
+        False
+    )
     learning_rate: Annotated[float, Gt(0), Doc("Step size of the optimizer.")] = 0.001
     optimizer: Annotated[Literal["adam", "adamw", "rmsprop", "sgd"], Doc("Keras optimizer.")] = "adam"
     seed: Annotated[int, Ge(0), Le(2**32 - 1), Doc("Seed of the order, the weights and dropout.")] = 17

@@ -156,6 +156,9 @@ def _gpus(gpus: int | str) -> Iterator[Fault]:
 
 def _input(key: str, rows: InputConfig, config: JobConfig) -> Iterator[Fault]:
     yield from _one_place(key, rows.oss, rows.table)
+    if rows.window is not None and rows.shuffle != "window":
+        what, todo = "only shuffle=window has windows", f"leave it out, or choose {key}.shuffle=window"
+        yield Fault(what, where=f"{key}.window", got=f"{rows.window}, with shuffle={rows.shuffle}", todo=todo)
     if rows.oss is not None and not rows.columns and rows.format not in SELF_DESCRIBING:
         wanted = "names with types, in file order, such as {f1: DOUBLE, f2: STRING}"
         yield Fault("files need columns", where=f"{key}.columns", wanted=wanted)

@@ -222,6 +222,19 @@ class Store:
             )
         return RemoteInput(self, self._ranged, known, is_promised=info is not None)
 
+    def open_arrow(self, url: str) -> Any:
+        """Opens an object for Arrow to read, which reads a local file without Python in between.
+
+        Raises:
+            ObjectMissing: There is no such object.
+        """
+        if self.scheme != "file":
+            return self.open_input(url)
+        import pyarrow as pa
+
+        with mapped(url):
+            return pa.OSFile(self.path(url))
+
     def open_output(self, url: str) -> OutputStream | RemoteOutput:
         """Opens an object for writing; it appears, whole, at `close`.
 

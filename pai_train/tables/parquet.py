@@ -100,7 +100,7 @@ class ParquetReader:
         return footer
 
     def _footer(self, file: DataFile) -> Footer:
-        with self._store.open_input(file.url) as stream:
+        with self._store.open_arrow(file.url) as stream:
             size = stream.seek(0, 2)
             try:
                 parquet = pq.read_metadata(stream)
@@ -171,7 +171,7 @@ class ParquetReader:
     ) -> pa.Table:
         kept = repeating(footer.row_group(group), columns) if encoded else []
         with (
-            self._store.open_input(url) as stream,
+            self._store.open_arrow(url) as stream,
             pq.ParquetFile(
                 stream, metadata=footer, read_dictionary=kept, pre_buffer=True, page_checksum_verification=True
             ) as file,
@@ -184,7 +184,7 @@ class ParquetReader:
         """Yields part of a row group that is too large to be held: rows before it are decoded and let go."""
         at = 0
         with (
-            self._store.open_input(url) as stream,
+            self._store.open_arrow(url) as stream,
             pq.ParquetFile(stream, metadata=footer, page_checksum_verification=True) as file,
         ):
             for batch in file.iter_batches(_STREAMED_ROWS, [group], list(columns), use_threads=False):

@@ -11,8 +11,8 @@ from pai_train.errors import DataError
 from pai_train.feed.assemble import in_order, plain
 from pai_train.feed.contracts import FeedPlan
 from pai_train.feed.nulls import fill
-from pai_train.feed.tensors import text_parts
-from pai_train.feed.tf_data import TfDataEngine, _texts
+from pai_train.feed.tensors import packed, text_parts
+from pai_train.feed.tf_data import TfDataEngine, _columns
 from pai_train.spec.ddl import parse_ddl
 from pai_train.tables.iceberg import IcebergTables
 from tests.suites.table_rows import ref, write
@@ -66,13 +66,22 @@ def test_what_is_encoded_in_all_pieces_stays_so():
 
 
 @settings(deadline=None, max_examples=80)
-@given(st.lists(TEXTS | st.sampled_from(["", "\n", "a\nb", "\x00", "a\x00"]), max_size=30), st.booleans())
-def test_any_texts_become_the_same_tensor(texts, encoded):
-    column = pa.array(["dropped", *texts], pa.string())
-    column = (column.dictionary_encode() if encoded else column).slice(1)
-    way, values, indices = text_parts(FIELD, column)
-    made = _texts(way, tf.constant(values, tf.string), tf.constant(indices))
-    assert made.numpy().tolist() == [text.encode() for text in texts]
+@given(st.data(), st.integers(0, 30), st.integers(1, 6))
+def test_any_texts_become_the_same_tensors(data, rows, columns):
+    some = TEXTS | st.sampled_from(["", "\n", "a\nb", "\x00", "a\x00"])
+    texts = [data.draw(st.lists(some, min_size=rows, max_size=rows)) for _ in range(columns)]
+    arrays = []
+    for column in texts:
+        array = pa.array(["dropped", *column], pa.string())
+        arrays.append((array.dictionary_encode() if data.draw(st.booleans()) else array).slice(1))
+    numbers = pa.array(range(rows), pa.int64())
+    batch = pa.record_batch([numbers, *arrays], names=list("nabcdef"[: columns + 1]))
+    fields = [pa.field("n", pa.int64()), *(pa.field(name, pa.string()) for name in batch.schema.names[1:])]
+    parts, ways = packed(fields, batch)
+    tensors = [tf.constant(part, tf.string if part.dtype == object else part.dtype) for part in parts]
+    made = _columns(fields, tensors, ways, rows)
+    assert made["n"].numpy().tolist() == list(range(rows))
+    assert [made[field.name].numpy().tolist() for field in fields[1:]] == [[t.encode() for t in c] for c in texts]
 
 
 @pytest.mark.parametrize(

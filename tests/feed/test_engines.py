@@ -37,6 +37,18 @@ PLANS = {
     "shuffled split": FeedPlan(
         ("id", "name"), 8, {}, epochs=3, shuffle="block", seed=5, lanes=3, split=Split(0.3, 1, "train"), steps=4
     ),
+    "windows": FeedPlan(
+        ("id", "name"),
+        8,
+        {},
+        epochs=2,
+        shuffle="window",
+        window=3,
+        seed=5,
+        lanes=2,
+        split=Split(0.3, 1, "train"),
+        steps=4,
+    ),
     "tiny batches": FeedPlan(("id",), 1, {}, epochs=2, shuffle="block", steps=5),
     "one column, drop remainder": FeedPlan(("name",), 7, {}, epochs=2, steps=2, drop_remainder=True),
 }

@@ -89,7 +89,15 @@ field = st.text(st.characters(codec="utf-8", exclude_characters='\n"'), max_size
 def test_any_rows_in_any_chunks(tmp_path, rows, chunk_bytes, split):
     text = "".join(f'{i},{f!r},"{s}",{str(b).lower()}\n' for i, f, s, b in rows).encode()
     plan = FeedPlan(
-        ("s", "i", "f", "b"), 4, DEFAULTS, epochs=2, shuffle="block", lanes=3, split=split, steps=3, seed=len(rows)
+        ("s", "i", "f", "b"),
+        4,
+        DEFAULTS,
+        epochs=2,
+        shuffle=("block", "window")[len(rows) % 2],
+        lanes=3,
+        split=split,
+        steps=3,
+        seed=len(rows),
     )
     source = source_of(tmp_path, text, chunk_bytes)
     first, second = (deliver(name, source, plan) for name in ENGINES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -29,7 +30,8 @@ def plans(draw, epochs=st.integers(1, 3)):
         defaults={},
         batch_size=draw(st.integers(1, 20)),
         epochs=draw(epochs),
-        shuffle=draw(st.sampled_from(["none", "block"])),
+        shuffle=draw(st.sampled_from(["none", "block", "window"])),
+        window=draw(st.integers(2, 5)),
         seed=draw(st.integers(0, 5)),
         lanes=draw(st.integers(1, 6)),
         split=split,
@@ -83,7 +85,7 @@ def test_batches_are_full_but_for_the_last_where_row_counts_are_known(sizes, pla
     seen, _ = batches(source, plan)
     lengths = [len(batch) for e, _, batch in seen if e == 0]
     assert all(length == plan.batch_size for length in lengths[:-1])
-    assert len(lengths) == lay_out(source.chunks(), plan).batches(plan.batch_size)
+    assert len(lengths) == lay_out(source.chunks(), plan).batches(plan)
 
 
 @settings(deadline=None, max_examples=100)
@@ -94,8 +96,6 @@ def test_resuming_anywhere_gives_the_same_batches(sizes, plan, known, stop, step
     if not positions:
         return
     at = positions[stop % len(positions)]
-    from dataclasses import replace
-
     rest, _ = batches(source, replace(plan, steps=steps), at)
     assert rest == [b for b in straight if (b[0], b[1]) >= (at.epoch, at.batch)]
 
@@ -112,16 +112,77 @@ def test_workers_batches_put_together_equal_one_workers(sizes, plan, known, coun
     assert together == {number: Counter(ids) for _, number, ids in whole}
 
 
-def test_a_position_goes_on_with_another_number_of_workers():
-    source = MemorySource([30, 17, 44, 5, 61, 22])
-    plan = FeedPlan(("id",), 8, {}, epochs=1, shuffle="block", seed=3, lanes=4, steps=3)
-    straight, _ = batches(source, plan)
-    parts = []
-    for index in range(3):
-        with arrow_superbatches(source, plan, shard=Shard(index, 3)) as deliveries:
-            parts.append(list(islice(deliveries, 2))[-1].after)
-    rest, _ = batches(source, plan, merge(parts))
-    assert rest == straight[6:]
+def stopped(source, plan, at, workers, stop):
+    """Returns the batches of some superbatches, the workers' rows put together, and the joint position behind them."""
+    parts, seen = [], {}
+    epoch, number = (at.epoch, at.batch) if at else (0, 0)
+    for index in range(workers):
+        with arrow_superbatches(source, plan, at, Shard(index, workers)) as deliveries:
+            after, e, n = at, epoch, number
+            for delivery in islice(deliveries, stop):
+                ids, first = delivery.data.column("id").to_pylist(), 0
+                for rows in delivery.rows:
+                    seen.setdefault((e, n), Counter()).update(ids[first : first + rows])
+                    first, n = first + rows, n + 1
+                after = delivery.after
+                e, n = after.epoch, after.batch
+        # A worker without a lane stands nowhere.
+        parts.append(after or parts[0])
+    return seen, merge(parts)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    st.lists(st.integers(5, 40), min_size=3, max_size=12),
+    plans(),
+    st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=3),
+)
+def test_the_number_of_workers_may_change_anywhere(sizes, plan, legs):
+    plan, source = replace(plan, epochs=2), MemorySource(sizes)
+    full = (lay_out(source.chunks(), plan).rows or 0) // plan.batch_size
+    straight = {(e, n): Counter(ids) for e, n, ids in batches(source, plan)[0]}
+    at, seen = None, {}
+    for workers, stop in legs:
+        if (at.batch if at else 0) + stop * plan.steps >= full:
+            break
+        found, at = stopped(source, plan, at, workers, stop)
+        seen.update(found)
+    for epoch, number, ids in batches(source, plan, at)[0]:
+        seen[epoch, number] = Counter(ids)
+    assert {key: rows for key, rows in seen.items() if rows} == straight
+
+
+@settings(deadline=None, max_examples=60)
+@given(sizes, plans(epochs=st.just(2)), st.integers(1, 4))
+def test_all_workers_leave_out_the_same_remainder(sizes, plan, count):
+    plan, source = replace(plan, drop_remainder=True), MemorySource(sizes)
+    together = Counter()
+    for index in range(count):
+        for epoch, number, ids in batches(source, plan, shard=Shard(index, count))[0]:
+            together[epoch, number] += len(ids)
+    assert set(together.values()) <= {plan.batch_size}
+    assert len(together) == 2 * lay_out(source.chunks(), plan).batches(plan)
+
+
+def test_a_window_mixes_the_rows_of_its_chunks_and_no_others():
+    source = MemorySource([50] * 12)
+    plan = FeedPlan(("id",), 50, {}, shuffle="window", window=3, seed=2, lanes=1)
+    seen = [ids for _, _, ids in batches(source, plan)[0]]
+    windows = [{i // 50 for ids in seen[first : first + 3] for i in ids} for first in range(0, 12, 3)]
+    assert [len(chunks) for chunks in windows] == [3] * 4
+    assert set.union(*windows) == set(range(12))
+    assert all(len({i // 50 for i in ids}) == 3 for ids in seen)
+    assert batches(source, replace(plan, window=4))[0] != batches(source, plan)[0]
+
+
+def test_resume_inside_a_window_reads_no_more_than_the_window_again():
+    source = MemorySource([100] * 24)
+    plan = FeedPlan(("id",), 10, {}, epochs=1, shuffle="window", window=4, lanes=1)
+    straight, positions = batches(source, plan)
+    source.reads.clear()
+    rest, _ = batches(source, plan, positions[219])
+    assert rest == straight[220:]
+    assert len(source.reads) == 4
 
 
 def test_seed_and_epoch_change_the_order_and_repeat_it():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -90,4 +91,10 @@ class TestTfRecordPacked(TestTfRecord):
     is_unpacked = True
 
     def content(self, rows):
-        return gzip.compress(tfrecord(rows), mtime=0)
+        return gzip.compress(tfrecord(rows), 1, mtime=0)
+
+    def large(self, rows):
+        table = large_table(rows // 40)
+        noise = np.random.default_rng(0).bytes(4800 * table.num_rows)
+        raw = pa.array([noise[at : at + 4800] for at in range(0, len(noise), 4800)])
+        return self.content(table.set_column(3, "raw", raw))
