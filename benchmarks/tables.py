@@ -244,13 +244,17 @@ class Counted:
     def __init__(self, tables: IcebergTables) -> None:
         store = tables._catalog.store
         self.opened: list[str] = []
-        self._open = store.open_input
+        self._open, self._open_arrow = store.open_input, store.open_arrow
 
         def open_input(url: str, info: Any = None) -> Any:
             self.opened.append(url)
             return self._open(url, info)
 
-        store.open_input = open_input  # type: ignore[method-assign]
+        def open_arrow(url: str) -> Any:
+            self.opened.append(url)
+            return self._open_arrow(url)
+
+        store.open_input, store.open_arrow = open_input, open_arrow  # type: ignore[method-assign]
 
 
 def slicing(tables: IcebergTables, files: int) -> tuple[str, bool]:

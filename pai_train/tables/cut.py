@@ -33,7 +33,8 @@ def cut(
         span: Where in a piece its rows from one to another, as counted, lie.
     """
     named = sum(pieces.values()) if named is None else named
-    size = min(max(-(-named // CHUNKS), MIN_ROWS), MAX_ROWS)
+    # A power of two divides the row groups that are written here: no chunk lies in two of them.
+    size = min(max(1 << (-(-named // CHUNKS) - 1).bit_length(), MIN_ROWS), MAX_ROWS) if named else MIN_ROWS
     first, count = 0, 0
     for name, held in pieces.items():
         edges = [*range(0, held, size), held]

@@ -266,9 +266,13 @@ class StorageSuite(PublishSuite):
         with store.open_output(url) as output:
             pq.write_table(table, output, row_group_size=3000)
         for parted in (store, in_small_parts(store, 10_000)):
-            with parted.open_input(url) as stream, pq.ParquetFile(stream, pre_buffer=True) as file:
-                assert file.read_row_group(5, ["text"]) == table.slice(15_000, 3000).select(["text"])
-                assert file.read() == table
+            for opened in (parted.open_input, parted.open_arrow):
+                with opened(url) as stream, pq.ParquetFile(stream, pre_buffer=True) as file:
+                    assert file.read_row_group(5, ["text"]) == table.slice(15_000, 3000).select(["text"])
+                    assert file.read() == table
+        store.delete(url)
+        with pytest.raises(ObjectMissing):
+            store.open_arrow(url)
 
     # Exclusive create
 

@@ -27,6 +27,10 @@ class Watched(Store):
         self.opened.append(url)
         return super().open_input(url, info)
 
+    def open_arrow(self, url):
+        self.opened.append(url)
+        return super().open_arrow(url)
+
     def read(self, url, *arguments, **options):
         self.opened.append(url)
         return super().read(url, *arguments, **options)
