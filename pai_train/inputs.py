@@ -248,9 +248,10 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
             present.append(_local(path))
     if present and not faults:
         where = rooms.stores.open(present[0].url)
+        lenient = config.on_bad_row != "fail"
         try:
             opened = open_files(present, types, where, written)
-            faults += look_at(opened, where, present, types, written, lenient=config.on_bad_row != "fail")
+            faults += look_at(where, present, types, written, lenient=lenient, source=opened)
             if not faults and opened.snapshot.rows == 0:
                 faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
             if not faults and config.format in SELF_DESCRIBING:

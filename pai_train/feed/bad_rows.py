@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pai_train.errors import DataError, PaiTrainError
-from pai_train.spec.contracts import BadRow, MarkingSource, RowPlace
+from pai_train.spec.contracts import BadRow, LocatingSource, RowPlace
 from pai_train.storage.urls import display
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def locate(source: Source, chunk: Chunk, rows: Sequence[int]) -> Sequence[RowPla
     """Returns where rows of a chunk stand; of a source that does not say, by its chunk's address."""
     if not rows:
         return []
-    if isinstance(source, MarkingSource):
+    if isinstance(source, LocatingSource):
         return source.locate(chunk, rows)
     url, _, span = chunk.ref.rpartition("@")
     lo, hi = (int(text) for text in span.split("-"))
@@ -170,9 +170,9 @@ def where(place: RowPlace) -> str:
     """Says where a row stands, as shortly as it can be found again."""
     if place.line is not None:
         return f"{display(place.url)}:{place.line}"
-    if place.offset is not None:
-        return f"{display(place.url)} at byte {place.offset}"
     row = "" if place.row is None else f", row {place.row}"
+    if place.offset is not None:
+        return f"{display(place.url)}{row} at byte {place.offset}"
     return f"{display(place.url)}{row}" + (f" of {place.among}" if place.among is not None else "")
 
 

@@ -15,7 +15,7 @@ from pai_train.feed.assemble import in_order
 from pai_train.feed.bad_rows import locate, where
 from pai_train.feed.nulls import EmptyError, fill, first_nulls, null_row
 from pai_train.feed.order import Int64s, Layout, delivery
-from pai_train.spec.contracts import EncodedSource, MarkingSource, PlacedSource
+from pai_train.spec.contracts import EncodedSource, MarkingSource, TextSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -175,7 +175,7 @@ def _without_nulls(
 
 
 def _place(source: Source, chunk: Chunk, row: int) -> str:
-    if isinstance(source, PlacedSource):
+    if isinstance(source, TextSource):
         return source.place(chunk, row)
     return where(locate(source, chunk, [row])[0])
 

@@ -65,9 +65,9 @@ class Contents:
             # A remote store reads this version or none, at no further request.
             data = self.store.read(info.url, start, end, etag=info.etag)
         except ObjectChanged:
-            raise _changed(info, "another version") from None
+            raise changed(info, "another version") from None
         if len(data) != end - start:
-            raise _changed(info, f"{start + len(data)} bytes")
+            raise changed(info, f"{start + len(data)} bytes")
         return data
 
     def keep(self, index: int) -> bytes:
@@ -91,10 +91,10 @@ class Contents:
         try:
             for at, data in zip(starts, self.store.read_many(spans), strict=True):
                 if len(data) != min(_STEP, info.size - at):
-                    raise _changed(info, f"{at + len(data)} bytes")
+                    raise changed(info, f"{at + len(data)} bytes")
                 yield data
         except ObjectChanged:
-            raise _changed(info, "another version") from None
+            raise changed(info, "another version") from None
         self.check_unchanged(index)
 
     def check_unchanged(self, index: int) -> None:
@@ -107,7 +107,7 @@ class Contents:
         if self.store.is_local:
             now = self.store.info(info.url)
             if now is None or (now.size, now.etag) != (info.size, info.etag):
-                raise _changed(info, "no object" if now is None else f"{now.size} bytes, etag {now.etag}")
+                raise changed(info, "no object" if now is None else f"{now.size} bytes, etag {now.etag}")
 
     def newlines(self, index: int, end: int) -> int:
         """Counts the newlines of an object before a byte."""
@@ -115,7 +115,8 @@ class Contents:
         return sum(self.read(index, start, min(start + _STEP, end)).count(b"\n") for start in starts)
 
 
-def _changed(info: ObjectInfo, got: str) -> DataError:
+def changed(info: ObjectInfo, got: str) -> DataError:
+    """Returns the error for an object that is not as it was listed."""
     return DataError(
         "the file changed while it was read",
         where=display(info.url),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pai_train.spec.contracts import Source
     from pai_train.storage.store import ObjectInfo, Store
 
-Format = Literal["csv", "text", "jsonl", "parquet", "arrow"]
+Format = Literal["csv", "text", "jsonl", "parquet", "arrow", "tfrecord", "image"]
 
 
 @runtime_checkable
@@ -36,8 +36,12 @@ class FileFormat:
         header: CSV: whether each file's first line names its columns.
         delimiter: CSV: the one ASCII character between fields.
         quoted_newlines: CSV: whether newlines inside quotes are data.
-        compression: Of lines: auto, none, gzip or zstd.
+        compression: Of lines and records: auto, none, gzip or zstd.
         encoding: Of lines: how the text is written.
+        height: Of images: rows of pixels.
+        width: Of images: columns of pixels.
+        channels: Of images: 1, 3 or 4.
+        labels: Of images: the CSV file of path and label; None for the names of the folders.
     """
 
     name: Format = "csv"
@@ -46,6 +50,10 @@ class FileFormat:
     quoted_newlines: bool = False
     compression: str = "auto"
     encoding: str = "utf-8"
+    height: int = 0
+    width: int = 0
+    channels: int = 3
+    labels: ObjectInfo | None = None
 
 
 def open_files(
@@ -70,28 +78,46 @@ def open_files(
         from pai_train.feed.ipc import ipc_source
 
         return ipc_source(objects, columns, store)
+    if written.name == "tfrecord":
+        from pai_train.feed.tfrecord_source import TfRecordSource
+
+        return TfRecordSource(objects, columns, store=store, compression=written.compression)
+    if written.name == "image":
+        from pai_train.feed.images import ImageSource
+
+        return ImageSource(
+            objects,
+            store=store,
+            height=written.height,
+            width=written.width,
+            channels=written.channels,
+            labels=written.labels,
+        )
     return _open_lines(objects, columns, store, written)
 
 
 def look(
-    source: Source,
     store: Store,
     objects: Sequence[ObjectInfo],
     columns: Mapping[str, pa.DataType],
     written: FileFormat,
     *,
     lenient: bool = False,
+    source: Source | None = None,
 ) -> list[Fault]:
     """Reads a little of every file and lists what does not fit the declaration; writes nothing.
 
+    With `lenient` rows may be bad, and only files as a whole are looked at.
+
     Args:
-        source: What `open_files` makes of the others, so that what is learned of the files need not be read again.
         store: Where the objects are.
         objects: The files.
         columns: The declared columns.
         written: How they are written.
-        lenient: Whether rows may be bad, so that only files as a whole are looked at.
+        lenient: Whether rows may be bad.
+        source: What `open_files` makes of the others, if it is there already: it keeps what is learned of the files.
     """
+    source = source or open_files(objects, columns, store, written)
     if isinstance(source, LookedAt):
         return source.faults()
     from pai_train.feed.csv import look_at

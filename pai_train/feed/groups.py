@@ -11,7 +11,7 @@ import pyarrow as pa
 from pai_train.errors import DataError, Fault, PaiTrainError, did_you_mean
 from pai_train.feed.declared import difference, read_schema
 from pai_train.feed.pieces import Piece, chunk_rows, cut, without
-from pai_train.spec.contracts import Chunk, Snapshot
+from pai_train.spec.contracts import Chunk, RowPlace, Snapshot
 from pai_train.tables.cut import MAX_ROWS
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class GroupReader(Protocol):
 
 
 class GroupedSource:
-    """Rows of files that know their row counts; a `Source`, an `EncodedSource` and a `PlacedSource`.
+    """Rows of files that know their row counts; a `Source`, an `EncodedSource` and a `LocatingSource`.
 
     A chunk is a fixed number of rows, one for all: a 64th of the rows, within 4 and 65,536, or what makes up 16 MiB
     where that is more. Larger groups are cut, smaller ones joined, also those of several files. The cut depends on the
@@ -88,7 +88,7 @@ class GroupedSource:
 
     @property
     def snapshot(self) -> Snapshot:
-        return Snapshot(self._files.identity, self._indexed().rows, self._files.bytes)
+        return Snapshot(self._files.id, self._indexed().rows, self._files.bytes)
 
     def chunks(self) -> Sequence[Chunk]:
         """Lists the chunks; the first call reads what the files say of themselves, several at once."""
@@ -100,11 +100,13 @@ class GroupedSource:
     def read_encoded(self, chunk: Chunk, columns: Sequence[str], start: int = 0) -> Iterator[pa.RecordBatch]:
         yield from self._read(chunk, columns, start, encoded=True)
 
-    def place(self, chunk: Chunk, row: int) -> str:
-        """Returns file and row, from 0, of a row of a chunk, for people."""
+    def locate(self, chunk: Chunk, rows: Sequence[int]) -> Sequence[RowPlace]:
+        return [self._place(chunk, row) for row in rows]
+
+    def _place(self, chunk: Chunk, row: int) -> RowPlace:
         for piece in self._indexed().pieces[chunk.id]:
             if row < piece.rows:
-                return f"{self._files.name(piece.file)}, row {piece.first + row}"
+                return RowPlace(self._files.objects[piece.file].url, piece.first + row)
             row -= piece.rows
         raise IndexError(f"row {row} behind the chunk's last")
 

@@ -7,26 +7,23 @@ is kept in a file on this machine, of about the size of the compressed one, so t
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
-import weakref
 from dataclasses import dataclass
 from threading import Lock
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
-from pai_train.errors import DataError, PaiTrainError
+from pai_train.errors import DataError
 from pai_train.feed import lines, quoted
 from pai_train.feed.cuts import MIB, Piece
 from pai_train.feed.header import BYTE_ORDER_MARK
 from pai_train.feed.line_files import INDEXED_BYTES, LOOK
-from pai_train.feed.unpack import packing, unpacked
+from pai_train.feed.spool import Spool
+from pai_train.feed.unpack import and_last, packing, unpacked
 from pai_train.spec.contracts import Chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pai_train.feed.contents import Contents
     from pai_train.feed.encodings import Encoding
@@ -80,7 +77,7 @@ class BlockedLines:
         self._chunk_bytes = chunk_bytes or min(max(-(-contents.bytes * _RATIO // 64), 2**10), 4 * MIB)
         self._blocks: list[_Block] = []
         self._chunks: list[Chunk] | None = None
-        self._spool = _Spool()
+        self._spool = Spool()
         self._lock = Lock()
 
     @property
@@ -144,7 +141,7 @@ class BlockedLines:
         Where a block ends depends on the text and the size alone.
         """
         rest, offset, line, at_start = b"", 0, 1, True
-        for data, final in _and_last(self._text(index)):
+        for data, final in and_last(self._text(index)):
             rest += data
             if not final and len(rest) < size:
                 continue
@@ -203,45 +200,3 @@ class BlockedLines:
             return begin
         newline = text.find(b"\n", begin)
         return len(text) if newline < 0 else newline + 1
-
-
-class _Spool:
-    """Blocks of text in a file without a name, compressed; gone with the process."""
-
-    def __init__(self) -> None:
-        self._file: IO[bytes] | None = None
-        self._codec = pa.Codec("zstd", compression_level=1)
-        self._end = 0
-
-    def write(self, block: bytes) -> tuple[int, int]:
-        """Adds a block and returns its place and stored size."""
-        stored = self._codec.compress(block, asbytes=True)
-        try:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="pai_train-")  # noqa: SIM115 - open while there are readers
-                weakref.finalize(self, self._file.close)
-            self._file.write(stored)
-            self._file.flush()
-        except OSError as error:
-            raise PaiTrainError(
-                "what the files hold cannot be kept on this machine",
-                where=tempfile.gettempdir(),
-                got=error.strerror or str(error),
-                wanted="room for about the size of the compressed files",
-                todo="make room there, or set TMPDIR to a folder that has it",
-            ) from error
-        place, self._end = self._end, self._end + len(stored)
-        return place, len(stored)
-
-    def read(self, place: int, stored: int, size: int) -> bytes:
-        """Returns a block."""
-        if self._file is None:
-            raise ValueError("nothing was written")
-        data = os.pread(self._file.fileno(), stored, place)
-        return bytes(self._codec.decompress(data, decompressed_size=size, asbytes=True))
-
-
-def _and_last(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    for piece in pieces:
-        yield piece, False
-    yield b"", True

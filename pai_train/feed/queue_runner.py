@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from pai_train.feed.batches import Delivery, deal_lanes, start
 from pai_train.feed.contracts import FeedPlan, Position, Shard, Superbatch
-from pai_train.feed.tensors import numpy_dtype
+from pai_train.feed.tensors import no_rows, numpy_dtype, row_shape
 from pai_train.feed.turns import Turns
 from pai_train.spec.contracts import Source, TextSource
 
@@ -96,7 +96,7 @@ class QueueLanes:
         self, source: Source, plan: FeedPlan, dealer: Dealer, spool: Path, measure: Measure = nullcontext
     ) -> None:
         self._plan = plan
-        self._nothing = [np.zeros(0, numpy_dtype(source.schema.field(name))) for name in plan.columns]
+        self._nothing = [no_rows(source.schema.field(name)) for name in plan.columns]
         self._turns = {lane: Turns(source, plan, dealer, lane, spool, measure) for lane in dealer.lanes}
         epochs = None if plan.epochs is None else max(1, plan.epochs - dealer.at.epoch)
         self.graph = tf.Graph()
@@ -208,8 +208,11 @@ def _lane_pipeline(
         return [tf.ensure_shape(column, [None]) for column in columns]
     chunks = tf1.train.input_producer(order, element_shape=[], num_epochs=epochs, shuffle=False)
     columns = tf.numpy_function(turns.read, [chunks.dequeue()], dtypes)
-    queue = tf.queue.FIFOQueue(capacity, dtypes, [[] for _ in dtypes])
-    _run_queue(queue, queue.enqueue_many([tf.ensure_shape(column, [None]) for column in columns]))
+    shapes = [row_shape(source.schema.field(name)) for name in plan.columns]
+    queue = tf.queue.FIFOQueue(capacity, dtypes, shapes)
+    _run_queue(
+        queue, queue.enqueue_many([tf.ensure_shape(c, [None, *s]) for c, s in zip(columns, shapes, strict=True)])
+    )
     rows = queue.dequeue_many(count)
     return list(rows) if isinstance(rows, (list, tuple)) else [rows]
 

@@ -34,6 +34,8 @@ def numpy_dtype(field: pa.Field) -> np.dtype[Any]:
         DataError: The column's type has no tensor form.
     """
     kind = field.type
+    if isinstance(kind, pa.FixedShapeTensorType):
+        kind = kind.value_type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
         return np.dtype(object)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
@@ -47,8 +49,18 @@ def numpy_dtype(field: pa.Field) -> np.dtype[Any]:
     )
 
 
+def row_shape(field: pa.Field) -> tuple[int, ...]:
+    """Returns the shape of a column's value in one row: () for all but fixed shape tensors."""
+    return tuple(field.type.shape) if isinstance(field.type, pa.FixedShapeTensorType) else ()
+
+
+def no_rows(field: pa.Field) -> np.ndarray[Any, Any]:
+    """Returns a column of `numpy_dtype` without rows."""
+    return np.zeros((0, *row_shape(field)), numpy_dtype(field))
+
+
 def numpy_columns(batch: pa.RecordBatch) -> list[np.ndarray[Any, Any]]:
-    """Returns each column as a vector of `numpy_dtype`, shape [rows]; without copying where Arrow allows it.
+    """Returns each column as a vector of `numpy_dtype`, shape [rows, *row_shape]; uncopied where Arrow allows it.
 
     Raises:
         DataError: A column holds nulls, which no tensor can.
@@ -60,9 +72,10 @@ def packed(fields: Sequence[pa.Field], batch: pa.RecordBatch) -> tuple[list[np.n
     """Returns rows in few arrays, as each costs what thousands of values do on the way to TensorFlow.
 
     Returns:
-        Each column of numbers, shape [rows]; where there are columns of strings, behind these four more: object arrays
-        of the texts of all columns of one way ('whole', 'split', 'gather'), column after column, and for all of the
-        last which of their values each row has, int32 of shape [columns * rows, 1]. And each such column's way.
+        Each column of numbers, shape [rows, *row_shape]; where there are columns of strings, behind these four more:
+        object arrays of the texts of all columns of one way ('whole', 'split', 'gather'), column after column, and for
+        all of the last which of their values each row has, int32 of shape [columns * rows, 1]. And each such column's
+        way.
 
     Raises:
         DataError: A column holds nulls, which no tensor can.
@@ -90,8 +103,7 @@ def packed(fields: Sequence[pa.Field], batch: pa.RecordBatch) -> tuple[list[np.n
 
 def nothing(fields: Sequence[pa.Field]) -> list[np.ndarray[Any, Any]]:
     """Returns what `packed` makes of no row."""
-    dtypes = [numpy_dtype(field) for field in fields]
-    numbers = [np.zeros(0, dtype) for dtype in dtypes if not dtype.hasobject]
+    numbers = [no_rows(field) for field in fields if not numpy_dtype(field).hasobject]
     return numbers if len(numbers) == len(fields) else [*numbers, *[_NO_TEXTS] * 3, _NO_PLACES]
 
 
@@ -159,6 +171,9 @@ def numpy_column(field: pa.Field, column: pa.Array) -> np.ndarray[Any, Any]:
     """Returns a column as `numpy_columns` does."""
     dtype = numpy_dtype(field)
     _refuse_nulls(field, column)
+    if isinstance(field.type, pa.FixedShapeTensorType):
+        tensor: np.ndarray[Any, Any] = column.to_numpy_ndarray()
+        return tensor
     if dtype.hasobject:
         column = column.cast(pa.binary())
     array: np.ndarray[Any, Any] = column.to_numpy(zero_copy_only=False)

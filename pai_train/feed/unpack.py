@@ -49,6 +49,13 @@ def unpacked(pieces: Iterable[bytes], kind: Packing, where: str) -> Iterator[byt
         yield from _unzstd(pieces, where)
 
 
+def and_last(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Yields pieces, and then an empty one; tells of each whether it is the last."""
+    for piece in pieces:
+        yield piece, False
+    yield b"", True
+
+
 def _gunzipped(pieces: Iterable[bytes], where: str) -> Iterator[bytes]:
     member, members, taken, made = zlib.decompressobj(_GZIP_MEMBER), 0, 0, 0
     fresh = True

@@ -59,15 +59,18 @@ class InputConfig:
         Doc("Of a table: only the rows that fulfil this filter, such as `f1 > 5 AND kind = 'a'`."),
     ] = None
     format: Annotated[
-        Literal["csv", "text", "jsonl", "parquet", "arrow"],
+        Literal["csv", "text", "jsonl", "parquet", "arrow", "tfrecord"],
         Doc(
             "How the files are written; text: one STRING column, a row per line; jsonl: a JSON object per line; arrow:"
-            " Arrow IPC, files or streams."
+            " Arrow IPC, files or streams; tfrecord: records of tf.train.Example."
         ),
     ] = "csv"
     compression: Annotated[
         Literal["auto", "none", "gzip", "zstd"],
-        Doc("Of csv, text and jsonl; auto: as the files' first bytes say. Compressed files are read once first."),
+        Doc(
+            "Of csv, text, jsonl and tfrecord; auto: as the files' first bytes say. Compressed files are read once"
+            " first."
+        ),
     ] = "auto"
     encoding: Annotated[
         str, Doc("How the text of csv, text and jsonl is written, such as utf-8, gbk, gb18030, latin-1 or utf-16.")

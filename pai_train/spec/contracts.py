@@ -101,15 +101,6 @@ class EncodedSource(Protocol):
 
 
 @runtime_checkable
-class PlacedSource(Protocol):
-    """A source that says itself where a row stands; of others the chunk's `ref` does."""
-
-    def place(self, chunk: Chunk, row: int) -> str:
-        """Returns file and row or line of a row of a chunk, for people."""
-        ...
-
-
-@runtime_checkable
 class TextSource(Protocol):
     """A source of text lines, which can also hand out its lines before they are decoded."""
 
@@ -183,6 +174,15 @@ class Marked:
     batches: Sequence[pa.RecordBatch]
     rows: int
     bad: Sequence[BadRow]
+
+
+@runtime_checkable
+class LocatingSource(Protocol):
+    """A source that says itself where a row stands; of others the chunk's `ref` does."""
+
+    def locate(self, chunk: Chunk, rows: Sequence[int]) -> Sequence[RowPlace]:
+        """Returns where rows of a chunk stand, in the order given."""
+        ...
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # Which formats have what a key of an input says about its files.
 _FORMATS = {
-    "compression": ("csv", "text", "jsonl"),
+    "compression": ("csv", "text", "jsonl", "tfrecord"),
     "encoding": ("csv", "text", "jsonl"),
     "quoted_newlines": ("csv",),
 }

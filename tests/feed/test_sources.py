@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pai_train.feed.formats import FileFormat
+from tests.suites.records import tfrecord
 from tests.suites.source_suite import SourceSuite, large_table
 
 
@@ -71,3 +74,27 @@ class OnS3:
 
 class TestParquetOnS3(OnS3, TestParquet):
     pass
+
+
+class TestTfRecord(SourceSuite):
+    written = FileFormat("tfrecord")
+    names_columns = False
+
+    def content(self, rows):
+        return tfrecord(rows)
+
+    def large(self, rows):
+        return self.content(large_table(rows // 40, 40 * 120))
+
+
+class TestTfRecordPacked(TestTfRecord):
+    is_unpacked = True
+
+    def content(self, rows):
+        return gzip.compress(tfrecord(rows), 1, mtime=0)
+
+    def large(self, rows):
+        table = large_table(rows // 40)
+        noise = np.random.default_rng(0).bytes(4800 * table.num_rows)
+        raw = pa.array([noise[at : at + 4800] for at in range(0, len(noise), 4800)])
+        return self.content(table.set_column(3, "raw", raw))

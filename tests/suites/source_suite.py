@@ -63,7 +63,8 @@ class SourceSuite:
     columns = COLUMNS
     names_columns = True
     truncations = (0.3, 0.9)
-    many = 300
+    many = 120
+    is_unpacked = False
 
     def content(self, rows):
         """Returns a table as the content of a file."""
@@ -94,8 +95,7 @@ class SourceSuite:
 
     def faults(self, store, objects, columns=None):
         columns = self.columns if columns is None else columns
-        source = open_files(objects, columns, store, self.written)
-        return look(source, store, objects, columns, self.written)
+        return look(store, objects, columns, self.written)
 
     # -- rows
 
@@ -162,7 +162,7 @@ class SourceSuite:
         source = opened(put(table(0, 4), table(4, 40)))
         with pytest.raises(DataError) as caught:
             delivered("tf_data", source, FeedPlan(("x",), 8, {}, lanes=1))
-        assert caught.value.fault.where.endswith("00001.data, row 1")
+        assert "00001.data, row 1" in caught.value.fault.where
 
     # -- what is there
 
@@ -215,7 +215,7 @@ class SourceSuite:
             with pytest.raises(PaiTrainError) as caught:
                 rows_of(opened(objects))
             assert "00001.data" in caught.value.fault.where, share
-            assert "cut short" in caught.value.fault.what or "damaged" in caught.value.fault.what
+            assert any(word in caught.value.fault.what for word in ("cut short", "damaged", "in the middle"))
 
     def test_bytes_that_are_no_such_file_are_named(self, put, opened):
         with pytest.raises(PaiTrainError) as caught:
@@ -227,16 +227,21 @@ class SourceSuite:
         last = source.chunks()[-1]
         before = list(source.read(last, ["id"]))
         put(table(0, 400), table(400, 801))
+        if self.is_unpacked:
+            assert list(source.read(last, ["id"])) == before
+            return
         with pytest.raises(DataError, match="changed while it was read") as caught:
             list(source.read(last, ["name", "x"]))
         assert "00001.data" in caught.value.fault.where
-        assert before
 
     def test_a_file_that_vanishes_is_named(self, put, opened, store):
         objects = put(table(0, 400), table(400, 800))
         source = opened(objects)
         last = source.chunks()[-1]
         store.delete(objects[1].url)
+        if self.is_unpacked:
+            assert list(source.read(last, ["id"]))
+            return
         with pytest.raises(DataError, match="changed while it was read") as caught:
             list(source.read(last, ["name", "x"]))
         assert "00001.data" in caught.value.fault.where
@@ -250,7 +255,7 @@ class SourceSuite:
             for batch in source.read(chunk, ["id", "raw"]):
                 read += batch.nbytes
                 peak = max(peak, pa.total_allocated_bytes() - before)
-        assert read > 24 * 2**20
+        assert read > 20 * 2**20
         assert peak < 8 * 2**20
 
     def large(self, rows):
@@ -258,13 +263,13 @@ class SourceSuite:
         return self.content(large_table(rows))
 
 
-def large_table(rows):
-    """Rows of 120 bytes, which say nothing."""
+def large_table(rows, width=120):
+    """Rows of so many bytes, which say nothing."""
     return pa.table(
         {
             "id": pa.array(np.arange(rows)),
             "x": pa.array(np.zeros(rows, np.float32)),
             "name": pa.array([""] * rows),
-            "raw": pa.array([b"x" * 120] * rows),
+            "raw": pa.array([b"x" * width] * rows),
         }
     )
