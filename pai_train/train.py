@@ -197,7 +197,7 @@ class _Training:
 
         job, record = self._job, self._record
         parallel = None if job.engine.parallel == "auto" else job.engine.parallel
-        stats, address = Stats(), job.inputs["train"].address
+        stats, address = Stats(job.engine.name), job.inputs["train"].address
         feeds = engine(job.engine.name, parallel, partial(stats.reading, address))
         plan = self._plan(job.inputs["train"], label, learner)
         held_out: Feed | None = None

@@ -78,7 +78,7 @@ class Feed:
         self.source = source
         self.plan = replace(plan, steps=max(1, SUPERBATCH_ROWS // plan.batch_size), epochs=None)
         self.label = label
-        self.stats = Stats()
+        self.stats = Stats(engine)
         self.fault: Exception | None = None
         self._epochs = epochs
         self._shard = shard

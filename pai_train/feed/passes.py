@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from pai_train.errors import DataError
@@ -14,8 +15,6 @@ from pai_train.feed.batches import Delivery, arrow_superbatches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import numpy as np
 
     from pai_train.feed.contracts import FeedPlan, Measure, Position, Shard
     from pai_train.spec.contracts import Source
@@ -73,6 +72,9 @@ class Reader:
 
 
 def _column(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
+    if isinstance(kind, pa.FixedShapeTensorType):
+        flat = pa.array(np.ascontiguousarray(values).reshape(-1), kind.value_type)
+        return pa.ExtensionArray.from_storage(kind, pa.FixedSizeListArray.from_arrays(flat, type=kind.storage_type))
     return pa.array(values, pa.binary()).cast(kind) if values.dtype.hasobject else pa.array(values, kind)
 
 

@@ -39,6 +39,9 @@ class SourceSeconds:
 class Stats:
     """Counters of one feed, safe to use from any number of threads.
 
+    Args:
+        engine: What reads; the advice depends on it.
+
     Attributes:
         waited_s: Seconds the loop waited for input.
         busy_s: Seconds the loop did something else.
@@ -47,7 +50,10 @@ class Stats:
         bytes: Bytes read from the store.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, engine: str = "tf_data") -> None:
+        self._faster, self._sooner = "raise engine.parallel", " or engine.ahead"
+        if engine == "queue_runner":
+            self._faster, self._sooner = "choose engine=tf_data", ", or raise engine.ahead"
         self.waited_s = 0.0
         self.busy_s = 0.0
         self.rows = 0
@@ -148,10 +154,10 @@ class Stats:
     def _todo(self, source_name: str) -> str:
         share = self.read_share(source_name)
         if share is None:
-            return "raise engine.parallel or engine.ahead"
+            return f"{self._faster}{self._sooner}"
         if share > 0.5:
-            return "raise engine.parallel, or keep what is read near with storage.cache.dir"
-        return "raise engine.parallel, read fewer columns, or read them from a table"
+            return f"{self._faster}, or keep what is read near with storage.cache.dir"
+        return f"{self._faster}, read fewer columns, or read them from a table"
 
 
 def _percent(share: float) -> str:

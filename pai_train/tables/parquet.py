@@ -13,6 +13,7 @@ from pyiceberg.io.pyarrow import UnsupportedPyArrowTypeException, pyarrow_to_sch
 
 from pai_train.errors import DataError
 from pai_train.storage import ObjectMissing
+from pai_train.storage.meter import current
 from pai_train.tables.project import Wanted, project
 from pai_train.tables.recent import Recent
 
@@ -169,6 +170,9 @@ class ParquetReader:
     def _decoded(
         self, url: str, footer: pq.FileMetaData, group: int, columns: tuple[str, ...], *, encoded: bool
     ) -> pa.Table:
+        meter = current()
+        if meter is not None and self._store.scheme == "file":
+            meter.count(_stored(footer.row_group(group), columns))
         kept = repeating(footer.row_group(group), columns) if encoded else []
         with (
             self._store.open_arrow(url) as stream,
@@ -194,6 +198,12 @@ class ParquetReader:
                     yield pa.Table.from_batches([batch.slice(lo, hi - lo)])
                 if at >= stop:
                     return
+
+
+def _stored(group: pq.RowGroupMetaData, names: Sequence[str]) -> int:
+    """Returns how many bytes some columns of a row group, by the names of their outermost fields, take in the file."""
+    columns = map(group.column, range(group.num_columns))
+    return sum(c.total_compressed_size for c in columns if c.path_in_schema.partition(".")[0] in names)
 
 
 def repeating(group: pq.RowGroupMetaData, columns: Sequence[str]) -> list[str]:

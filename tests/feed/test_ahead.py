@@ -363,3 +363,9 @@ def test_the_sentence_names_the_work_that_takes_most_and_admits_when_nothing_was
     assert stats.sentence("a.csv").endswith("keep what is read near with storage.cache.dir")
     stats.spent("a.csv", "decode", 5)
     assert "waiting on a.csv, mostly decoding; raise engine.parallel, read fewer columns" in stats.sentence("a.csv")
+
+
+def test_the_advice_is_for_the_engine_that_reads():
+    stats = Stats("queue_runner")
+    stats.step(waited_s=0.9, busy_s=0.1)
+    assert stats.sentence("a.csv").endswith("a.csv; choose engine=tf_data, or raise engine.ahead")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pai_train import open_feed
 from pai_train.errors import DataError
 from pai_train.feed.contracts import FeedPlan
 from pai_train.feed.engines import engine
@@ -119,3 +120,35 @@ def test_both_engines_deliver_the_same_batches(objects):
                     assert images.dtype == np.uint8
                     found.append((one.rows, images.tolist(), np.asarray(one.columns["label"]).tolist()))
         assert first == second
+
+
+@pytest.mark.parametrize("name", ["tf_data", "queue_runner"])
+@pytest.mark.parametrize("drop_remainder", [False, True])
+def test_the_feed_of_images_keeps_their_shape(objects, folder, name, drop_remainder):
+    written = FileFormat("image", height=6, width=8, channels=3)
+    address = f"{folder}/*/*.png"
+
+    def feed():
+        return open_feed(
+            address,
+            ["image", "label"],
+            format=written,
+            batch_size=8,
+            drop_remainder=drop_remainder,
+            engine=name,
+            label="label",
+            lanes=1,
+        )
+
+    dataset = feed().dataset()
+    size = 8 if drop_remainder else None
+    assert dataset.element_spec[0]["image"].shape.as_list() == [size, 6, 8, 3]
+    found = [(images["image"].numpy(), labels.numpy()) for images, labels in dataset]
+    assert [len(images) for images, _ in found] == ([8, 8] if drop_remainder else [8, 8, 4])
+    wanted = [image for image, _, _ in rows(ImageSource(objects, store=STORE, height=6, width=8))]
+    read = np.concatenate([images for images, _ in found])
+    assert (read == np.stack(wanted[: len(read)])).all()
+    assert set(found[0][1]) == {b"cat"}
+    for batches in (feed().numpy(), feed().arrow()):
+        arrays = [getattr(b, "to_numpy_ndarray", lambda b=b: b)() for b in (one["image"] for one in batches)]
+        assert (np.concatenate(arrays) == read).all()

@@ -5,15 +5,20 @@ from __future__ import annotations
 import threading
 import time
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pai_train.feed import feed as feed_module
 from pai_train.feed.contracts import FeedPlan
 from pai_train.feed.feed import Feed
+from pai_train.spec.ddl import parse_ddl
 from pai_train.storage import Store, open_store
 from pai_train.storage.meter import metered
+from pai_train.tables.iceberg import IcebergTables
 from tests.suites.sources import MemorySource
+from tests.suites.table_rows import ref, write
 
 BATCHES = 24
 URL = "memory://waiting/block"
@@ -141,3 +146,15 @@ def test_a_metered_stream_is_the_stream(use):
         assert pa.PythonFile(stream, mode="r").read() == b"one\ntwo\n"
     assert stream.closed
     assert meter.bytes >= 12
+
+
+def test_bytes_of_a_local_table_are_those_of_the_columns_read(tmp_path):
+    tables = IcebergTables(str(tmp_path), "lab")
+    tables.ensure(ref("t"), parse_ddl("create table t (id BIGINT, name STRING)"))
+    write(tables, "t", "w", pa.record_batch({"id": np.arange(50_000), "name": [f"row {i}" for i in range(50_000)]}))
+    source = tables.source(ref("t"))
+    group = pq.read_metadata(next(tmp_path.rglob("*.parquet"))).row_group(0)
+    for columns, number in ((("id",), 1), (("id", "name"), 2)):
+        feed = Feed(source, FeedPlan(columns, 1000, {}))
+        assert sum(len(batch["id"]) for batch in feed.numpy()) == 50_000
+        assert feed.stats.bytes == sum(group.column(i).total_compressed_size for i in range(number))
