@@ -11,6 +11,7 @@ from pai_train.feed.batches import arrow_superbatches
 from pai_train.feed.contracts import FeedPlan, Split
 from pai_train.models.contracts import ColumnSpec, LabelSpec
 from pai_train.models.statistics import collect_classes, describe
+from pai_train.spec.images import ImageType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -113,9 +114,17 @@ def learn_label(
 def describe_features(
     item: JobInput, source: Source, check: Callable[[], None], bad_rows: BadRows | None = None
 ) -> list[ColumnSpec]:
-    """Returns the statistics of the first training rows that preprocessing inside the model uses."""
-    with _read(item, source, item.features, split_of(item, "train"), check, bad_rows) as batches:
-        return describe(batches, item.features, DESCRIBED_ROWS, MAX_VOCABULARY)
+    """Returns the statistics of the first training rows that preprocessing inside the model uses.
+
+    Of images nothing but their shape is used, and none is read.
+    """
+    shapes = {name: kind.shape for name in item.features if isinstance(kind := item.columns[name], ImageType)}
+    found = {name: ColumnSpec(name, "image", shape=shape) for name, shape in shapes.items()}
+    names = [name for name in item.features if name not in shapes]
+    if names:
+        with _read(item, source, names, split_of(item, "train"), check, bad_rows) as batches:
+            found |= {column.name: column for column in describe(batches, names, DESCRIBED_ROWS, MAX_VOCABULARY)}
+    return [found[name] for name in item.features]
 
 
 def split_of(item: JobInput, part: Literal["train", "test"]) -> Split | None:

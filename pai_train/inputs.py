@@ -12,9 +12,10 @@ from pai_train.roles import learned, seen
 from pai_train.samples import file_sample, table_sample
 from pai_train.spec.address import parse_tables
 from pai_train.spec.config import SELF_DESCRIBING
+from pai_train.spec.images import IMAGE_COLUMNS, ImageType
 from pai_train.spec.names import character, without_case
 from pai_train.spec.table import Column
-from pai_train.spec.types import MaxComputeType, parse_type
+from pai_train.spec.types import MaxComputeType, Primitive, parse_type
 from pai_train.storage import ObjectInfo, Store, basename, display, is_glob, join, open_store, resolve
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pai_train.spec.address import TableRef
     from pai_train.spec.config import InputConfig
     from pai_train.spec.contracts import Source
+    from pai_train.spec.images import ImageConfig
     from pai_train.storage import Stores
     from pai_train.tables.contracts import TableInfo, Tables
 
@@ -93,7 +95,7 @@ def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None,
 @dataclass(frozen=True)
 class _Found:
     address: str
-    columns: Mapping[str, MaxComputeType]
+    columns: Mapping[str, MaxComputeType | ImageType]
     sample: Sample | None
     open: Callable[[str | None], Source]
     tables: tuple[TableRef, ...] = ()
@@ -198,10 +200,12 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     from pai_train.tables.arrow import arrow_type, maxcompute_type
 
     names = [config.oss] if isinstance(config.oss, str) else list(config.oss or [])
-    columns = {name: parse_type(text) for name, text in config.columns.items()}
+    columns: dict[str, MaxComputeType | ImageType] = {}
     faults: list[Fault] = []
     try:
-        types = {name: arrow_type(Column(name, kind)) for name, kind in columns.items()}
+        declared = {name: parse_type(text) for name, text in config.columns.items()}
+        types = {name: arrow_type(Column(name, kind)) for name, kind in declared.items()}
+        columns.update(declared)
         urls = [resolve(rooms.root, name) for name in names]
         stores = [rooms.stores.open(url) for url in urls]
     except PaiTrainError as error:
@@ -213,21 +217,23 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     def objects() -> list[ObjectInfo]:
         return [info for url in urls for info in (store.glob(url) if is_glob(url) else [_there(store, url)])]
 
-    written = FileFormat(
-        config.format,
-        config.header,
-        character(config.delimiter),
-        config.quoted_newlines,
-        config.compression,
-        config.encoding,
-    )
+    def written() -> FileFormat:
+        return FileFormat(
+            config.format,
+            config.header,
+            character(config.delimiter),
+            config.quoted_newlines,
+            config.compression,
+            config.encoding,
+            **_of_images(key, config.image, store, rooms),
+        )
 
     source: Source | None = None
 
     def open_objects(_: str | None) -> Source:
         found = objects()
         # What was learned of the files when they were looked at holds while they are the same.
-        return source if source is not None and found == present else open_files(found, types, store, written)
+        return source if source is not None and found == present else open_files(found, types, store, written())
 
     sample = None
     present: list[ObjectInfo] = []
@@ -250,18 +256,37 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
         where = rooms.stores.open(present[0].url)
         lenient = config.on_bad_row != "fail"
         try:
-            opened = open_files(present, types, where, written)
-            faults += look_at(where, present, types, written, lenient=lenient, source=opened)
+            how = written()
+            opened = open_files(present, types, where, how)
+            faults += look_at(where, present, types, how, lenient=lenient, source=opened)
             if not faults and opened.snapshot.rows == 0:
                 faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
             if not faults and config.format in SELF_DESCRIBING:
                 source = opened if sample is None else None
                 types = {field.name: field.type for field in opened.schema}
                 columns = columns or {name: maxcompute_type(kind) for name, kind in types.items()}
+            if config.image is not None:
+                image = config.image
+                kinds = (ImageType(image.height, image.width, image.channels), Primitive("STRING"), Primitive("STRING"))
+                columns = dict(zip(IMAGE_COLUMNS, kinds, strict=True))
         except PaiTrainError as error:
             faults.append(error.fault)
     address = ", ".join(display(url) for url in urls)
     return (None if faults else _Found(address, columns, sample, open_objects)), faults
+
+
+def _of_images(key: str, image: ImageConfig | None, store: Store, rooms: Rooms) -> dict[str, Any]:
+    """Returns what is to be known of images, with the list of labels as it is now."""
+    if image is None:
+        return {}
+    labels = None
+    if image.labels is not None:
+        url = resolve(rooms.root, image.labels)
+        labels = store.info(url) if rooms.stores.open(url) is store else None
+        if labels is None:
+            place, wanted = f"{key}.image.labels", "an object on the store of the images"
+            raise PaiTrainError("there is no such object", where=place, got=display(url), wanted=wanted)
+    return {"height": image.height, "width": image.width, "channels": image.channels, "labels": labels}
 
 
 def _there(store: Store, url: str) -> ObjectInfo:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pai_train.spec.address import TableRef
     from pai_train.spec.config import EngineConfig, TrainConfig
     from pai_train.spec.contracts import Source, WriteSession
+    from pai_train.spec.images import ImageType
     from pai_train.spec.types import MaxComputeType
     from pai_train.storage import Stores
     from pai_train.tables.contracts import Tables
@@ -66,7 +67,7 @@ class JobInput:
     name: str
     address: str
     tables: tuple[TableRef, ...]
-    columns: Mapping[str, MaxComputeType]
+    columns: Mapping[str, MaxComputeType | ImageType]
     features: tuple[str, ...]
     label: LabelPlan | None
     defaults: Mapping[str, Any]

@@ -58,6 +58,8 @@ class Needs:
             names = [rows.oss] if isinstance(rows.oss, str) else rows.oss or []
             for file in names:
                 self._use(f"inputs.{each}", root, folder_of(file), writes=False)
+            if rows.image is not None and rows.image.labels is not None:
+                self._use(f"inputs.{each}.image.labels", root, folder_of(rows.image.labels), writes=False)
         for each, output in config.outputs.items():
             if output.oss is not None:
                 self._use(f"outputs.{each}", root, output.oss)

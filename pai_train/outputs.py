@@ -14,6 +14,7 @@ from pai_train.job import JobInput, JobOutput
 from pai_train.serving.predict import PREDICTION, PROBABILITY
 from pai_train.spec.address import parse_target
 from pai_train.spec.ddl import parse_ddl
+from pai_train.spec.images import ImageType
 from pai_train.spec.table import Column, Ddl
 from pai_train.spec.types import MaxComputeType, Primitive
 from pai_train.storage import basename, display, join, resolve
@@ -47,6 +48,8 @@ def made_by(train: JobInput) -> Made | None:
     if train.label is None:
         return None
     kind = train.columns[train.label.column]
+    if isinstance(kind, ImageType):
+        return None
     return Made(train.label.column, kind if train.label.task == "classification" else _DOUBLE)
 
 
@@ -127,7 +130,7 @@ class _Output:
 
         config, source = self.config, self.source
         url = resolve(self.rooms.root, config.oss or "")
-        named = config.columns or {**{name: name for name in source.columns}, **{v: k for k, v in _EXTRA.items()}}
+        named = config.columns or {**{name: name for name in self._carried()}, **{v: k for k, v in _EXTRA.items()}}
         types = {out: self._type(value) or _DOUBLE for out, value in named.items()}
         mapping, faults = self._mapping(types, named, any_case=False)
         if not config.columns:
@@ -206,7 +209,7 @@ class _Output:
         self, types: Mapping[str, MaxComputeType], named: Mapping[str, str], *, any_case: bool
     ) -> tuple[tuple[tuple[str, str], ...], list[Fault]]:
         """Returns what fills each output column: an input column, $prediction or $probability."""
-        sources = [*self.source.columns, *_EXTRA]
+        sources = [*self._carried(), *_EXTRA]
         known = {name.lower(): name for name in sources} if any_case else {}
         faults = [
             Fault("the output has no such column", f"{self.key}.columns.{out}", got=out, todo=did_you_mean(out, types))
@@ -218,7 +221,10 @@ class _Output:
             value = named.get(out, out)
             value = value if value in sources else known.get(value.lower(), value)
             kind, where = self._type(value), f"{self.key}.columns.{out}"
-            if kind is None:
+            if kind is None and value in self.source.columns:
+                others = f"carry {' or '.join(self._carried())} instead"
+                faults.append(Fault(f"column {out!r} cannot hold images", where, got=value, todo=others))
+            elif kind is None:
                 wanted, todo = "an input column, $prediction or $probability", did_you_mean(value, sources)
                 faults.append(Fault(f"nothing fills column {out!r}", where, got=value, wanted=wanted, todo=todo))
             elif not _fits(kind, declared):
@@ -228,7 +234,11 @@ class _Output:
         return tuple(mapping), faults
 
     def _type(self, value: str) -> MaxComputeType | None:
-        return {PREDICTION: self.made.type, PROBABILITY: _DOUBLE, **self.source.columns}.get(value)
+        return {PREDICTION: self.made.type, PROBABILITY: _DOUBLE, **self._carried()}.get(value)
+
+    def _carried(self) -> dict[str, MaxComputeType]:
+        """Returns the input's columns that an output can hold."""
+        return {name: kind for name, kind in self.source.columns.items() if not isinstance(kind, ImageType)}
 
 
 def _fits(made: MaxComputeType, declared: MaxComputeType) -> bool:

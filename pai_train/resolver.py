@@ -81,6 +81,8 @@ def resolve_job(composed: Composed) -> Job:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _placing(composed):
         config, stores = _opened(composed)
+        # Images are decoded by TensorFlow, whose devices are chosen before its first operation.
+        devices = _devices(config, composed) if _decodes(config) else None
         found_inputs, found_outputs, checkpoints = _look(config, composed, stores)
     return Job(
         recipe=composed.recipe,
@@ -100,7 +102,7 @@ def resolve_job(composed: Composed) -> Job:
         params=config.model.params,
         train=config.train,
         engine=config.engine,
-        devices=_devices(config, composed),
+        devices=devices or _devices(config, composed),
         reproduce=lambda run_id, snapshots: _reproduce(composed, run_id, snapshots),
     )
 
@@ -111,6 +113,9 @@ def _check(composed: Composed, signals: StopSignals) -> Report:
 
     with _placing(composed):
         config, stores = _opened(composed, impatient=True)
+        if _decodes(config):
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+            _devices(replace(config, on_missing_gpu="logical_cpu"), composed)
 
     def begun() -> bool:
         return _begun(config, composed, stores)
@@ -304,6 +309,10 @@ def _storage_options(config: JobConfig, roles: Mapping[str, str]) -> StorageOpti
         # Roles that addresses name are roles of OSS, whatever store is the chosen one.
         reached["oss"] = replace(reached.get("oss", Access()), roles=roles)
     return StorageOptions(access=reached, limits=limits, cache=cache)
+
+
+def _decodes(config: JobConfig) -> bool:
+    return any(rows.image is not None for rows in config.inputs.values())
 
 
 def _devices(config: JobConfig, composed: Composed) -> Devices:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pai_train.errors import Fault, did_you_mean
 from pai_train.job import LabelPlan
 from pai_train.spec.config import InputConfig, LabelConfig
+from pai_train.spec.images import ImageType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
 
 CLASS_TYPES = ("STRING", "VARCHAR", "CHAR", "BIGINT", "INT", "SMALLINT", "TINYINT", "BOOLEAN")
 NUMBER_TYPES = ("DOUBLE", "FLOAT", "BIGINT", "INT", "SMALLINT", "TINYINT")
-FEATURE_TYPES = (*CLASS_TYPES, "DOUBLE", "FLOAT")
+FEATURE_TYPES = (*CLASS_TYPES, "DOUBLE", "FLOAT", "IMAGE")
 
 
-def learned(key: str, config: InputConfig, types: Mapping[str, MaxComputeType]) -> tuple[LabelPlan | None, list[Fault]]:
+def learned(
+    key: str, config: InputConfig, types: Mapping[str, MaxComputeType | ImageType]
+) -> tuple[LabelPlan | None, list[Fault]]:
     """Returns the column to predict with its task; None where none is named, or where it is a fault."""
     if config.label is None:
         return None, []
@@ -47,12 +50,14 @@ def learned(key: str, config: InputConfig, types: Mapping[str, MaxComputeType]) 
 
 
 def seen(
-    key: str, config: InputConfig, types: Mapping[str, MaxComputeType], label: LabelPlan | None
+    key: str, config: InputConfig, types: Mapping[str, MaxComputeType | ImageType], label: LabelPlan | None
 ) -> tuple[list[str], list[Fault]]:
     """Returns the columns the model sees: those that are named, or all but the label."""
     names = config.features
     if names is None:
         names = [name for name in types if label is None or name != label.column]
+        # Of an image its label and its address say what is to be learned.
+        names = [name for name in names if isinstance(types[name], ImageType)] or names
     faults = [
         Fault("no column has a feature's name", f"{key}.features", got=name, todo=did_you_mean(name, types))
         for name in names
@@ -63,7 +68,7 @@ def seen(
             f"column {name!r} cannot be a feature",
             f"{key}.features",
             got=str(types[name]),
-            wanted=", ".join(FEATURE_TYPES),
+            wanted=", ".join(FEATURE_TYPES[:-1]),
             todo="list the columns the model sees in features",
         )
         for name in names
@@ -74,5 +79,5 @@ def seen(
     return names, faults
 
 
-def _kind(declared: MaxComputeType) -> str:
+def _kind(declared: MaxComputeType | ImageType) -> str:
     return str(declared).partition("(")[0].partition("<")[0]

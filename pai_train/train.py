@@ -242,7 +242,7 @@ class _Training:
         config = self._job.train
         steps = config.steps_per_call
         if steps == "auto":
-            steps = auto_steps(learner.parameters, config.batch_size)
+            steps = auto_steps(learner.parameters, config.batch_size, learner.image_bytes)
         return FeedPlan(
             columns=(*item.features, label.column),
             batch_size=config.batch_size,

@@ -209,6 +209,9 @@ def _lane_pipeline(
     chunks = tf1.train.input_producer(order, element_shape=[], num_epochs=epochs, shuffle=False)
     columns = tf.numpy_function(turns.read, [chunks.dequeue()], dtypes)
     shapes = [row_shape(source.schema.field(name)) for name in plan.columns]
+    if any(shapes):
+        # Of rows of images a few fill the memory that thousands of numbers take.
+        capacity = 2 * plan.batch_size * plan.steps
     queue = tf.queue.FIFOQueue(capacity, dtypes, shapes)
     _run_queue(
         queue, queue.enqueue_many([tf.ensure_shape(c, [None, *s]) for c, s in zip(columns, shapes, strict=True)])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-DataType = Literal["float", "int", "bool", "string"]
+DataType = Literal["float", "int", "bool", "string", "image"]
 Task = Literal["classification", "regression"]
 ClassValue = str | int | bool
 
@@ -17,10 +17,11 @@ class ColumnSpec:
 
     Attributes:
         name: The column, and the name of the model's input.
-        dtype: 'float' (float64), 'int' (int64), 'bool' or 'string', as the feed delivers it.
+        dtype: 'float' (float64), 'int' (int64), 'bool', 'string' or 'image' (uint8), as the feed delivers it.
         mean: Mean of a numeric or bool column.
         variance: Population variance of a numeric or bool column; 1 for a constant one.
         vocabulary: Values of a string column, the most frequent first.
+        shape: Of a column of images: [height, width, channels].
     """
 
     name: str
@@ -28,6 +29,7 @@ class ColumnSpec:
     mean: float = 0.0
     variance: float = 1.0
     vocabulary: tuple[bytes | str, ...] = ()
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,6 @@ class LabelSpec:
 ModelBuilder = Callable[..., Any]
 """`(columns: Sequence[ColumnSpec], label: LabelSpec, **params) -> keras.Model`.
 
-The model takes raw columns: one input of shape (rows,) per ColumnSpec, with its name. It returns logits of shape
-(rows, n classes), for two classes too, or values of shape (rows, 1).
+The model takes raw columns: one input of shape (rows, *column.shape) per ColumnSpec, with its name. It returns logits
+of shape (rows, n classes), for two classes too, or values of shape (rows, 1).
 """

@@ -114,12 +114,12 @@ def _check_inputs(name: str, tensors: Sequence[Any], columns: Sequence[ColumnSpe
         )
     for column in columns:
         tensor = found[column.name]
-        if len(tensor.shape) != 1 or (str(tensor.dtype) == "string") != (column.dtype == "string"):
+        if tuple(tensor.shape[1:]) != column.shape or (str(tensor.dtype) == "string") != (column.dtype == "string"):
             raise PaiTrainError(
                 f"input {column.name!r} of model {name!r} has another shape or type",
                 where="model.name",
                 got=f"{tensor.dtype} of shape {tuple(tensor.shape)}",
-                wanted=f"{column.dtype} of shape (rows,): keras.Input(shape=(), name={column.name!r}, dtype=…)",
+                wanted=f"{column.dtype}: keras.Input(shape={column.shape}, name={column.name!r}, dtype=…)",
             )
 
 

@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 ONE_HOT_LIMIT = 32
 _OUT_OF_VOCABULARY = "[UNK]"
-_INPUT_DTYPES = {"float": "float64", "int": "int64", "bool": "bool", "string": "string"}
+_INPUT_DTYPES = {"float": "float64", "int": "int64", "bool": "bool", "string": "string", "image": "uint8"}
 
 
 def inputs(columns: Sequence[ColumnSpec]) -> dict[str, Any]:
-    """Returns one `keras.Input` of shape (rows,) per column, by name: float64, int64, bool or string."""
+    """Returns one `keras.Input` per column, by name.
+
+    Of shape (rows,) as float64, int64, bool or string; of images (rows, height, width, channels) as uint8.
+    """
     return {
-        column.name: keras.Input(shape=(), name=column.name, dtype=_INPUT_DTYPES[column.dtype]) for column in columns
+        column.name: keras.Input(shape=column.shape, name=column.name, dtype=_INPUT_DTYPES[column.dtype])
+        for column in columns
     }
 
 
@@ -30,7 +34,8 @@ def features(columns: Sequence[ColumnSpec]) -> tuple[dict[str, Any], Any]:
     """Returns the inputs and the features computed of them, float32 of shape (rows, width).
 
     Numbers and bools are normalised; strings up to 32 values become one-hot, larger vocabularies an embedding, both
-    with a place for values outside the vocabulary.
+    with a place for values outside the vocabulary. Images are scaled to 0 to 1 and flattened; layers that need their
+    shape take the `inputs` of their columns instead.
 
     Raises:
         PaiTrainError: There are no columns.
@@ -38,7 +43,7 @@ def features(columns: Sequence[ColumnSpec]) -> tuple[dict[str, Any], Any]:
     if not columns:
         raise PaiTrainError("the model has no feature columns", todo="name at least one column besides the label")
     raw = inputs(columns)
-    numeric = [column for column in columns if column.dtype != "string"]
+    numeric = [column for column in columns if column.dtype not in ("string", "image")]
     parts = []
     if numeric:
         layer = NumericFeatures(
@@ -53,6 +58,11 @@ def features(columns: Sequence[ColumnSpec]) -> tuple[dict[str, Any], Any]:
         for index, column in enumerate(columns)
         if column.dtype == "string"
     ]
+    parts += [
+        _pixels(raw[column.name], f"features.image.{index}")
+        for index, column in enumerate(columns)
+        if column.dtype == "image"
+    ]
     return raw, parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="features.all")(parts)
 
 
@@ -65,6 +75,11 @@ def _category(tensor: Any, column: ColumnSpec, name: str) -> Any:
     if len(vocabulary) <= ONE_HOT_LIMIT:
         return OneHot(size, name=f"{name}.one_hot")(index)
     return keras.layers.Embedding(size, embedding_width(size), name=f"{name}.embedding")(index)
+
+
+def _pixels(tensor: Any, name: str) -> Any:
+    scaled = keras.layers.Rescaling(1 / 255, name=f"{name}.scaled")(tensor)
+    return keras.layers.Flatten(name=f"{name}.flat")(scaled)
 
 
 def embedding_width(size: int) -> int:

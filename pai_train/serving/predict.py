@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 from pai_train.feed.batches import arrow_superbatches
 from pai_train.feed.contracts import FeedPlan
 from pai_train.feed.nulls import EmptyError, fill
-from pai_train.feed.tensors import numpy_columns
+from pai_train.feed.tensors import numpy_columns, row_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,8 @@ PREDICTION = "$prediction"
 PROBABILITY = "$probability"
 
 BATCH_ROWS = 8192
+IMAGES_BYTES = 32 * 2**20
+"""Bytes of the images of a batch, unless one alone takes more."""
 
 
 class Model(Protocol):
@@ -69,7 +72,7 @@ def predict_into(
     carried = [value for _, value in mapping if value not in (PREDICTION, PROBABILITY)]
     columns = tuple(dict.fromkeys([*features, *carried]))
     required = tuple(name for name in features if defaults.get(name) is None)
-    plan = FeedPlan(columns, BATCH_ROWS, None, lanes=1, bad_rows=bad_rows, required=required)
+    plan = FeedPlan(columns, _batch_rows(source, columns), None, lanes=1, bad_rows=bad_rows, required=required)
     rows = 0
     writer = session.part(0, 0)
     try:
@@ -89,6 +92,12 @@ def predict_into(
         session.abort()
         raise
     return rows, session.commit([part])
+
+
+def _batch_rows(source: Source, columns: Sequence[str]) -> int:
+    shapes = [row_shape(source.schema.field(name)) for name in columns]
+    pixels = sum(math.prod(shape) for shape in shapes if shape)
+    return max(1, min(BATCH_ROWS, IMAGES_BYTES // max(1, pixels)))
 
 
 def _filled(batch: pa.RecordBatch, defaults: Mapping[str, Any], before: int) -> pa.RecordBatch:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
+from pai_train.spec.images import ImageConfig  # noqa: TC001 - the keys are read from the hints
+
 Scalar = bool | int | float | str
 
 STORAGE_SCHEMES = {"oss": "oss", "s3": "s3", "gcs": "gs", "azure": "az"}
@@ -59,10 +61,10 @@ class InputConfig:
         Doc("Of a table: only the rows that fulfil this filter, such as `f1 > 5 AND kind = 'a'`."),
     ] = None
     format: Annotated[
-        Literal["csv", "text", "jsonl", "parquet", "arrow", "tfrecord"],
+        Literal["csv", "text", "jsonl", "parquet", "arrow", "tfrecord", "image"],
         Doc(
             "How the files are written; text: one STRING column, a row per line; jsonl: a JSON object per line; arrow:"
-            " Arrow IPC, files or streams; tfrecord: records of tf.train.Example."
+            " Arrow IPC, files or streams; tfrecord: records of tf.train.Example; image: PNG and JPEG, a row per file."
         ),
     ] = "csv"
     compression: Annotated[
@@ -78,6 +80,7 @@ class InputConfig:
     quoted_newlines: Annotated[
         bool, Doc("Whether newlines inside quotes are data, of csv; such files are read once first.")
     ] = False
+    image: Annotated[ImageConfig | None, Doc("Of image: the shape, and where labels are.")] = None
     header: Annotated[bool, Doc("Whether each file's first line names its columns.")] = False
     delimiter: Annotated[
         str, Doc("The one character between fields; `\\t` and `\\x01` stand for tab and control characters.")
@@ -93,7 +96,9 @@ class InputConfig:
         list[Scalar] | dict[str, Scalar] | None,
         Doc("Value that stands for an empty field or NULL: one per column in order, or by name."),
     ] = None
-    features: Annotated[list[str] | None, Doc("Columns the model sees; left out, all but the label.")] = None
+    features: Annotated[
+        list[str] | None, Doc("Columns the model sees; left out, all but the label, and of images the image.")
+    ] = None
     label: Annotated[str | LabelConfig | None, Doc("The column to predict, or column, task and classes.")] = None
     split: Annotated[SplitConfig | None, Doc("Hold out part of the rows for evaluation.")] = None
     shuffle: Annotated[

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pai_train.spec.config import JobConfig
+    from pai_train.spec.images import ImageConfig
 
 SCHEME = "oss://"
 ROLE = re.compile(r"acs:ram::[^:/?&#%\s]*:role/[^/?&#%\s]+")
@@ -204,8 +205,16 @@ def addresses(config: JobConfig) -> tuple[JobConfig, dict[str, str]]:
             return plain(key, texts)
         return [plain(f"{key}[{at}]", text) for at, text in enumerate(texts)]
 
+    def plain_labels(key: str, image: ImageConfig | None) -> Any:
+        return image and replace(image, labels=plain(f"{key}.labels", image.labels))
+
     inputs = {
-        name: replace(rows, oss=plain_all(f"inputs.{name}.oss", rows.oss)) for name, rows in config.inputs.items()
+        name: replace(
+            rows,
+            oss=plain_all(f"inputs.{name}.oss", rows.oss),
+            image=plain_labels(f"inputs.{name}.image", rows.image),
+        )
+        for name, rows in config.inputs.items()
     }
     outputs = {name: replace(one, oss=plain(f"outputs.{name}.oss", one.oss)) for name, one in config.outputs.items()}
     stage = config.stage

@@ -11,6 +11,7 @@ from pai_train.spec.address import TableRef, parse_tables, parse_target
 from pai_train.spec.catalog import catalog_fault
 from pai_train.spec.config import SELF_DESCRIBING, InputConfig, JobConfig, LabelConfig, OutputConfig, Scalar
 from pai_train.spec.ddl import SyntaxFault, parse_ddl
+from pai_train.spec.image_files import image_faults, with_columns
 from pai_train.spec.names import character, given_twice, without_case
 from pai_train.spec.oss_address import HOST, ROLE
 from pai_train.spec.text_files import text_faults
@@ -159,7 +160,7 @@ def _input(key: str, rows: InputConfig, config: JobConfig) -> Iterator[Fault]:
     if rows.window is not None and rows.shuffle != "window":
         what, todo = "only shuffle=window has windows", f"leave it out, or choose {key}.shuffle=window"
         yield Fault(what, where=f"{key}.window", got=f"{rows.window}, with shuffle={rows.shuffle}", todo=todo)
-    if rows.oss is not None and not rows.columns and rows.format not in SELF_DESCRIBING:
+    if rows.oss is not None and not rows.columns and rows.format not in (*SELF_DESCRIBING, "image"):
         wanted = "names with types, in file order, such as {f1: DOUBLE, f2: STRING}"
         yield Fault("files need columns", where=f"{key}.columns", wanted=wanted)
     if rows.where is not None and rows.table is None:
@@ -176,6 +177,8 @@ def _input(key: str, rows: InputConfig, config: JobConfig) -> Iterator[Fault]:
         wanted = "one character, no quote and no line end; \\t and \\x01 stand for tab and control characters"
         yield Fault("not a delimiter", where=f"{key}.delimiter", got=repr(rows.delimiter), wanted=wanted)
     yield from text_faults(key, rows)
+    yield from image_faults(key, rows)
+    rows = with_columns(rows)
     types: dict[str, MaxComputeType] = {}
     for name, text in rows.columns.items():
         try:
@@ -305,7 +308,7 @@ def _output(key: str, output: OutputConfig, config: JobConfig) -> Iterator[Fault
     if rows is None:
         what, todo = f"no input {output.input!r}", did_you_mean(output.input, config.inputs)
         yield Fault(what, where=f"{key}.input", got=output.input, todo=todo)
-    yield from _output_columns(key, output, rows, ddl)
+    yield from _output_columns(key, output, rows and with_columns(rows), ddl)
 
 
 def _output_columns(key: str, output: OutputConfig, rows: InputConfig | None, ddl: Ddl | None) -> Iterator[Fault]:

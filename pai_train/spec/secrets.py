@@ -28,7 +28,7 @@ _PLACES = (
     ("storage", "root"), ("storage", "endpoint"), ("storage", "cache"), ("tables", "root"), ("tables", "endpoint"),
     ("tables", "tunnel_endpoint"), ("checkpointDir",),
     ("inputs", "*", "oss"), ("inputs", "*", "table"), ("outputs", "*", "oss"), ("outputs", "*", "table"),
-    ("stage", "from"), ("stage", "to"), ("tables", "catalog"),
+    ("inputs", "*", "image", "labels"), ("stage", "from"), ("stage", "to"), ("tables", "catalog"),
 )  # fmt: skip
 
 _INTERPOLATION = re.compile(r"\$\{([^{}$]*)\}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ OPTIMIZERS = {
     "rmsprop": keras.optimizers.RMSprop,
     "sgd": keras.optimizers.SGD,
 }
+
+SUPERBATCH_BYTES = 32 * 2**20
+"""Bytes of the images of a superbatch, unless one batch alone takes more."""
 
 
 class Learner:
@@ -73,6 +77,7 @@ class Learner:
             self.optimizer.build(self.model.trainable_variables)
         self.variables = _variables(self.model, self.optimizer)
         self._dtypes = {tensor.name: tf.as_dtype(tensor.dtype) for tensor in self.model.inputs}
+        self._shapes = [tuple(tensor.shape[1:]) for tensor in self.model.inputs]
         # The label comes last, as `_steps` counts it.
         self._reals = [name for name, dtype in self._dtypes.items() if dtype.is_floating]
         if self._labels.dtype.is_floating:
@@ -87,11 +92,17 @@ class Learner:
         """Number of trainable parameters."""
         return int(sum(np.prod(variable.shape) for variable in self.model.trainable_variables))
 
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of a row's images, as the feed delivers them."""
+        return sum(math.prod(shape) for shape in self._shapes if shape)
+
     def train(self, columns: Mapping[str, Any], rows: Sequence[int]) -> Totals:
         """Runs one optimizer step per batch.
 
         Args:
-            columns: Per column one vector over all batches, batch after batch; the features and the label.
+            columns: Per column one vector over all batches, batch after batch; the features and the label. Of images
+                one array of shape (rows, height, width, channels).
             rows: Row count of each batch, 1 or more; their sum is the vectors' length.
 
         Raises:
@@ -131,7 +142,8 @@ class Learner:
         # TensorFlow counts retracings by code object and would take each new learner for a retraced old one.
         own = partial(traced)
 
-        signature = [tf.TensorSpec([None], dtype) for dtype in self._dtypes.values()]
+        pairs = zip(self._shapes, self._dtypes.values(), strict=True)
+        signature = [tf.TensorSpec([None, *shape], dtype) for shape, dtype in pairs]
         if with_label:
             signature += [tf.TensorSpec([None], self._labels.dtype), tf.TensorSpec([None], tf.int64)]
         return tf.function(own, input_signature=signature, autograph=False)
@@ -236,7 +248,7 @@ class Learner:
 
     def _probabilities(self, *features: Any) -> Any:
         def replica() -> Any:
-            low, high = self._share(tf.constant(0, tf.int64), tf.size(features[0], tf.int64))
+            low, high = self._share(tf.constant(0, tf.int64), tf.shape(features[0], tf.int64)[0])
             outputs = self._call([vector[low:high] for vector in features], training=False)
             return tf.nn.softmax(outputs) if self._label.task == "classification" else outputs
 
@@ -244,7 +256,7 @@ class Learner:
         return found, _not_finite(features)
 
 
-def auto_steps(parameters: int, batch_size: int) -> int:
+def auto_steps(parameters: int, batch_size: int, image_bytes: int = 0) -> int:
     """Returns how many steps one call into TensorFlow should run for `train.steps_per_call: auto`.
 
     Enough that a call's fixed cost vanishes beside its work, few enough that it stays short and its rows small.
@@ -252,10 +264,13 @@ def auto_steps(parameters: int, batch_size: int) -> int:
     Args:
         parameters: Trainable parameters of the model.
         batch_size: Rows of a global batch.
+        image_bytes: Bytes of a row's images.
     """
     by_work = 100_000_000 // max(1, parameters * batch_size)
     by_rows = 65_536 // batch_size
-    return max(1, min(64, by_work, by_rows))
+    # What is evaluated comes in batches of 256 rows at least.
+    by_bytes = SUPERBATCH_BYTES // (max(batch_size, 256) * max(1, image_bytes))
+    return max(1, min(64, by_work, by_rows, by_bytes))
 
 
 def _variables(model: Any, optimizer: Any) -> dict[str, Any]:

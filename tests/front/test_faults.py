@@ -179,6 +179,23 @@ ONE_OVERRIDE: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "a split holds rows out of `train`, and `inputs.test` gives held-out rows too",
         ("leave out inputs.train.split or inputs.test",),
     ),
+    "image-of-another-format": (
+        "inputs.train.image={height: 8, width: 8}",
+        "inputs.train.image={height: 8, width: 8}: format csv has no images",
+        ("to do: leave it out, or choose inputs.train.format=image",),
+    ),
+    "image-height": ("inputs.train.image={height: 0, width: 8}", "inputs.train.image.height: must be at least 1", ()),
+    "image-channels": (
+        "inputs.train.image={height: 8, width: 8, channels: 2}",
+        "inputs.train.image.channels: has the wrong type",
+        ("wanted: 1, 3 or 4",),
+    ),
+    "image-unknown": (
+        "inputs.train.image={height: 8, width: 8, chanels: 3}",
+        "inputs.train.image.chanels: unknown key 'chanels'",
+        ("did you mean 'channels'?",),
+    ),
+    "image-incomplete": ("inputs.train.image={height: 8}", "inputs.train.image.width: is required", ()),
     "no-columns": ("~inputs.train.columns", "files need columns", ("such as {f1: DOUBLE, f2: STRING}",)),
     "output-two": ("outputs.done.oss=there", "outputs.done: has two places", ()),
     "output-input": ("outputs.done.input=trian", "no input 'trian'", ("did you mean 'train'?",)),
@@ -356,6 +373,50 @@ def test_all_faults_of_a_command_at_once(desk: Desk) -> None:
         "recipes/mine.yaml:7 inputs.train.label: no column 'bb'",
     ):
         assert text in report, report
+
+
+IMAGES = """# Images
+inputs:
+  train:
+    oss: pets/*/*.png
+    format: image
+    image: {height: 8, width: 8}
+    label: label
+outputs:
+  done:
+    table: result
+    ddl: create table result(path STRING, kind STRING)
+    columns: {kind: $prediction}
+checkpointDir: checkpoints/images
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "head"),
+    [
+        ("~inputs.train.image", "inputs.train.image: images need the shape they are resized to"),
+        ("inputs.train.columns={a: BIGINT}", "format image has no columns: they are image, label, path"),
+        ("inputs.train.header=true", "inputs.train.header=true: format image has no header"),
+        ("inputs.train.delimiter=x", "inputs.train.delimiter=x: format image has no delimiter"),
+        ("inputs.train.on_bad_row=skip", "format image has no on_bad_row: what is no image ends the run"),
+        ("inputs.train.compression=gzip", "format image has no compression"),
+        ("inputs.train.label=lable", "inputs.train.label=lable: no column 'lable'"),
+        ("inputs.train.features=[image,size]", "features[1]: no column 'size'"),
+        ("outputs.done.columns.path=pth", "the input 'train' has no column 'pth'"),
+    ],
+)
+def test_fault_of_an_input_of_images(desk: Desk, override: str, head: str) -> None:
+    desk.recipe("images", IMAGES)
+    report = desk.refused("+recipe=images", override)
+    assert report.startswith("1 fault, nothing was touched:\n"), report
+    assert head in report.splitlines()[1], report
+
+
+def test_a_table_has_no_images(desk: Desk) -> None:
+    desk.recipe("images", IMAGES.replace("oss: pets/*/*.png", "table: pets"))
+    assert "inputs.train.image: a table has no images" in desk.refused("+recipe=images")
+    desk.recipe("more", IMAGES.replace("oss: pets/*/*.png", "table: pets").replace("    image: {", "    #"))
+    assert "inputs.train.format: a table has no images" in desk.refused("+recipe=more")
 
 
 def test_a_statement_serves_another_table(desk: Desk) -> None:
