@@ -54,7 +54,7 @@ def told(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(
     rows=st.lists(st.lists(FIELDS, min_size=1, max_size=3).map(b",".join), max_size=6),
     end=st.sampled_from([b"\n", b"\r\n", b"\n\n"]),
@@ -84,7 +84,7 @@ def test_marked_rows_are_those_that_are_refused_alone(rows, end, last, kinds):
     assert str(batch.to_pylist()) == str(good)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=80)
 @given(text=st.text(alphabet='",\nab', max_size=24).map(str.encode))
 def test_fields_are_counted_as_by_splitting(text):
     text = lines.normalise(text)

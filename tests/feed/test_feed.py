@@ -114,7 +114,7 @@ def test_another_pass_ends_the_one_under_way():
         list(third)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(
     st.lists(st.integers(0, 40), min_size=1, max_size=8),
     st.sampled_from(["none", "block", "window"]),
@@ -185,7 +185,7 @@ def test_workers_share_the_rows_and_know_how_many_batches_they_get():
     assert seen == Counter(range(ROWS))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(
     st.lists(st.integers(0, 40), min_size=2, max_size=8),
     st.integers(2, 20),

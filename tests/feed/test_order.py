@@ -69,7 +69,7 @@ def wanted_ids(source, plan):
     return ids
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(sizes, plans(), st.booleans())
 def test_every_row_exactly_once_in_every_epoch(sizes, plan, known):
     source = MemorySource(sizes, known=known)
@@ -79,7 +79,7 @@ def test_every_row_exactly_once_in_every_epoch(sizes, plan, known):
         assert Counter(i for e, _, batch in seen for i in batch if e == epoch) == Counter(ids)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(sizes, plans())
 def test_batches_are_full_but_for_the_last_where_row_counts_are_known(sizes, plan):
     source = MemorySource(sizes)
@@ -89,7 +89,7 @@ def test_batches_are_full_but_for_the_last_where_row_counts_are_known(sizes, pla
     assert len(lengths) == lay_out(source.chunks(), plan).batches(plan)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(sizes, plans(), st.booleans(), st.integers(0, 1000), st.integers(1, 7))
 def test_resuming_anywhere_gives_the_same_batches(sizes, plan, known, stop, steps):
     source = MemorySource(sizes, known=known)
@@ -101,7 +101,7 @@ def test_resuming_anywhere_gives_the_same_batches(sizes, plan, known, stop, step
     assert rest == [b for b in straight if (b[0], b[1]) >= (at.epoch, at.batch)]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(sizes, plans(epochs=st.just(1)), st.booleans(), st.integers(1, 5))
 def test_workers_batches_put_together_equal_one_workers(sizes, plan, known, count):
     source = MemorySource(sizes, known=known)

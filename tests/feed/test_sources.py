@@ -54,6 +54,7 @@ class TestArrowFile(ArrowSuite):
     options = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
+@pytest.mark.full
 class TestArrowStream(ArrowSuite):
     writer = staticmethod(pa.ipc.new_stream)
     options = pa.ipc.IpcWriteOptions(compression="zstd")
@@ -87,6 +88,7 @@ class TestTfRecord(SourceSuite):
         return self.content(large_table(rows // 40, 40 * 120))
 
 
+@pytest.mark.full
 class TestTfRecordPacked(TestTfRecord):
     is_unpacked = True
 

@@ -96,7 +96,7 @@ TABLES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     table=TABLES,
     end=st.sampled_from(["\n", "\r\n"]),
@@ -135,7 +135,7 @@ def _survives(text):
         return False
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=80)
 @given(text=st.text(alphabet='",\n\ra', max_size=24).map(str.encode), sizes=st.lists(st.integers(1, 9), max_size=9))
 def test_where_rows_end_does_not_depend_on_how_they_arrive(text, sizes):
     whole, known = quoted.inner_newlines(text, b",", final=True)
@@ -152,7 +152,7 @@ def test_where_rows_end_does_not_depend_on_how_they_arrive(text, sizes):
     assert quoted.one_line_rows(text, b",").count(b"\n") == text.count(b"\n") - len(whole)
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=80)
 @given(
     text=st.text(alphabet='",\n\ra', max_size=24).map(str.encode)
     | TABLES.map(lambda table: text_of(table, "\r\n", csv.QUOTE_NONNUMERIC).encode()),
@@ -265,7 +265,7 @@ def test_a_byte_that_is_no_text_is_named_by_line_and_byte():
         csv_source(data, encoding="gbq")
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(
     data=st.binary(max_size=40) | st.text(alphabet="中é,1\n", max_size=12).map(lambda text: text.encode("gb18030")),
     encoding=st.sampled_from(["gbk", "gb18030", "shift_jis", "big5", "cp949", "johab", "latin-1", "cp1252", "euc_jp"]),
@@ -393,7 +393,7 @@ def mutated(draw, good):
 
 
 @pytest.mark.parametrize("name", OPENERS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(data=st.data())
 def test_rows_in_are_rows_out_and_rows_refused(name, data):
     good = JSON_GOOD if name == "jsonl" else CSV_GOOD
@@ -412,7 +412,7 @@ def test_rows_in_are_rows_out_and_rows_refused(name, data):
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(data=st.data())
 def test_a_damaged_packed_file_is_refused_or_the_same(kind, data):
     text = b"".join(b"%d,t%d,%d\n" % (i, i * 7919, i) for i in range(60))
@@ -443,7 +443,7 @@ def test_formats_are_looked_at_before():
 
     def found(objects, **options):
         source = open_files(objects, columns, STORE, written)
-        return [fault.where for fault in look(source, STORE, objects, columns, written, **options)]
+        return [fault.where for fault in look(STORE, objects, columns, written, source=source, **options)]
 
     assert found(objects) == [f"{objects[1].url}:1", objects[3].url]
     assert found(objects, lenient=True) == [objects[3].url]

@@ -66,7 +66,10 @@ OFFERED = {
     "columns-of-the-recipe": ("+recipe=iris inputs.train.columns.f1", ["inputs.train.columns.f1="]),
     "parameters-of-the-recipe": ("+recipe=iris model.params.", ["model.params.hidden="]),
     "input-of-ones-own": ("inputs.mine.sh", ["inputs.mine.shuffle="]),
-    "enum-of-ones-own": ("inputs.mine.shuffle=", ["inputs.mine.shuffle=block", "inputs.mine.shuffle=none"]),
+    "enum-of-ones-own": (
+        "inputs.mine.shuffle=",
+        [f"inputs.mine.shuffle={name}" for name in ("block", "none", "window")],
+    ),
     "key-or-section": ("inputs.train.la", ["inputs.train.label.", "inputs.train.label="]),
     "unknown-recipe": ("+recipe=nope train.ep", ["train.epochs="]),
     "unreadable-word": ("a=[ train.ep", ["train.epochs="]),

@@ -79,6 +79,7 @@ def test_images_are_learned_predicted_and_the_same_by_both_engines(pets):
     assert read_table(pets.cwd / "data/tables", "again") == rows
 
 
+@pytest.mark.full
 def test_a_builder_of_the_users_own_sees_pixels_and_a_stopped_run_goes_on(pets):
     own = [
         "+recipe=pets",
