@@ -5,7 +5,7 @@ import gzip
 import io
 import itertools
 import json
-import os
+import random
 import re
 from pathlib import Path
 
@@ -207,8 +207,9 @@ def test_files_packed_and_not_are_one_input_where_their_names_say_so(tmp_path):
         CsvSource(listed, COLUMNS, store=store, header=False).chunks()
 
 
-GOOD = gzip.compress(b"1,x,2\n" * 3000)
-ZSTD = pa.Codec("zstd").compress(os.urandom(20_000).hex().encode() + b",x,2\n", asbytes=True)
+# Every process of a test run has to find the same content: it is part of the tests' names.
+GOOD = gzip.compress(b"1,x,2\n" * 3000, mtime=0)
+ZSTD = pa.Codec("zstd").compress(random.Random(1).randbytes(20_000).hex().encode() + b",x,2\n", asbytes=True)
 
 
 @pytest.mark.parametrize(
