@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,9 @@ import pytest
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_before_anything_is_written_leaves_nothing(number, jobs):
     running = jobs.start("+recipe=iris", cold=True)
-    # TensorFlow is being loaded.
-    time.sleep(1.5)
+    deadline = time.monotonic() + 60
+    while "tensorflow" not in Path(f"/proc/{running.pid}/maps").read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
     os.kill(running.pid, number)
     finished = running.wait()
     assert finished.code == 75, finished
