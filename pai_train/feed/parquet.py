@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 
 from pai_train.feed.file_set import FileSet
 from pai_train.feed.groups import FileGroups, GroupedSource
-from pai_train.tables.parquet import repeating
 from pai_train.tables.recent import Recent
+from pai_train.tables.row_group_reads import LARGE_GROUP_BYTES, decoded, streamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,11 +23,6 @@ FOOTER_BYTES = 32 * 2**20
 
 GROUPS_BYTES = 128 * 2**20
 """Decoded row groups that are kept, because several chunks lie in them."""
-
-LARGE_GROUP_BYTES = 64 * 2**20
-"""Row groups above are decoded in a stream for each chunk anew, so that they are never held."""
-
-_STREAMED_ROWS = 16384
 
 
 def parquet_source(objects: Sequence[ObjectInfo], columns: Mapping[str, pa.DataType], store: Store) -> GroupedSource:
@@ -80,29 +75,10 @@ class ParquetGroups:
 
     def _decode(self, index: int, groups: range, columns: Sequence[str], *, encoded: bool) -> pa.Table:
         footer = self._footer(index)
-        kept = [name for name in columns if encoded and all(_repeats(footer, group, name) for group in groups)]
-        with (
-            self._files.opened(index) as stream,
-            pq.ParquetFile(
-                stream, metadata=footer, read_dictionary=kept, pre_buffer=True, page_checksum_verification=True
-            ) as file,
-        ):
-            return file.read_row_groups(list(groups), columns=list(columns), use_threads=False)
+        with self._files.opened(index) as stream:
+            return decoded(stream, footer, groups, columns, encoded=encoded)
 
     def _streamed(self, piece: Piece, columns: Sequence[str]) -> Iterator[pa.Table]:
-        at = 0
-        with (
-            self._files.opened(piece.file) as stream,
-            pq.ParquetFile(stream, metadata=self._footer(piece.file), page_checksum_verification=True) as file,
-        ):
-            for batch in file.iter_batches(_STREAMED_ROWS, list(piece.groups), list(columns), use_threads=False):
-                lo, hi = max(piece.lo - at, 0), min(piece.hi - at, batch.num_rows)
-                at += batch.num_rows
-                if lo < hi:
-                    yield pa.Table.from_batches([batch.slice(lo, hi - lo)])
-                if at >= piece.hi:
-                    return
-
-
-def _repeats(footer: pq.FileMetaData, group: int, name: str) -> bool:
-    return bool(repeating(footer.row_group(group), [name]))
+        footer = self._footer(piece.file)
+        with self._files.opened(piece.file) as stream:
+            yield from streamed(stream, footer, piece.groups, columns, piece.lo, piece.hi)

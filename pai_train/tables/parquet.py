@@ -16,6 +16,7 @@ from pai_train.storage import ObjectMissing
 from pai_train.storage.meter import current
 from pai_train.tables.project import Wanted, project
 from pai_train.tables.recent import Recent
+from pai_train.tables.row_group_reads import LARGE_GROUP_BYTES, decoded, stored_bytes, streamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 _FOOTERS = 64
 _CACHED_BYTES = 128 * 2**20
-_LARGE_GROUP_BYTES = 64 * 2**20
-_STREAMED_ROWS = 16384
-_ROWS_PER_DICTIONARY_BYTE = 2
 _RESTORE = "restore this file, or read a snapshot that does not hold it; the table's other files are untouched"
 
 
@@ -158,7 +156,7 @@ class ParquetReader:
             first += size
             if start >= stop or (skips is not None and skips(footer, group)):
                 continue
-            if footer.parquet.row_group(group).total_byte_size > _LARGE_GROUP_BYTES:
+            if footer.parquet.row_group(group).total_byte_size > LARGE_GROUP_BYTES:
                 for table in self._streamed(file.url, footer.parquet, group, names, start=start, stop=stop):
                     yield at, project(table, wanted, footer.fields, file.constants)
                     at += table.num_rows
@@ -172,52 +170,15 @@ class ParquetReader:
     ) -> pa.Table:
         meter = current()
         if meter is not None and self._store.scheme == "file":
-            meter.count(_stored(footer.row_group(group), columns))
-        kept = repeating(footer.row_group(group), columns) if encoded else []
-        with (
-            self._store.open_arrow(url) as stream,
-            pq.ParquetFile(
-                stream, metadata=footer, read_dictionary=kept, pre_buffer=True, page_checksum_verification=True
-            ) as file,
-        ):
-            return file.read_row_group(group, columns=list(columns), use_threads=False)
+            meter.count(stored_bytes(footer.row_group(group), columns))
+        with self._store.open_arrow(url) as stream:
+            return decoded(stream, footer, [group], columns, encoded=encoded)
 
     def _streamed(
         self, url: str, footer: pq.FileMetaData, group: int, columns: tuple[str, ...], *, start: int, stop: int
     ) -> Iterator[pa.Table]:
-        """Yields part of a row group that is too large to be held: rows before it are decoded and let go."""
-        at = 0
-        with (
-            self._store.open_arrow(url) as stream,
-            pq.ParquetFile(stream, metadata=footer, page_checksum_verification=True) as file,
-        ):
-            for batch in file.iter_batches(_STREAMED_ROWS, [group], list(columns), use_threads=False):
-                lo, hi = max(start - at, 0), min(stop - at, batch.num_rows)
-                at += batch.num_rows
-                if lo < hi:
-                    yield pa.Table.from_batches([batch.slice(lo, hi - lo)])
-                if at >= stop:
-                    return
-
-
-def _stored(group: pq.RowGroupMetaData, names: Sequence[str]) -> int:
-    """Returns how many bytes some columns of a row group, by the names of their outermost fields, take in the file."""
-    columns = map(group.column, range(group.num_columns))
-    return sum(c.total_compressed_size for c in columns if c.path_in_schema.partition(".")[0] in names)
-
-
-def repeating(group: pq.RowGroupMetaData, columns: Sequence[str]) -> list[str]:
-    """Returns those columns of strings of which a row group holds few values: its dictionary is small beside its rows.
-
-    Larger ones are read as they are: to make a tensor of a large dictionary costs more than it saves.
-    """
-    found = []
-    for column in map(group.column, range(group.num_columns)):
-        if column.path_in_schema in columns and column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page:
-            dictionary_bytes = column.data_page_offset - column.dictionary_page_offset
-            if dictionary_bytes * _ROWS_PER_DICTIONARY_BYTE <= group.num_rows:
-                found.append(column.path_in_schema)
-    return found
+        with self._store.open_arrow(url) as stream:
+            yield from streamed(stream, footer, [group], columns, start, stop)
 
 
 @contextmanager
