@@ -261,8 +261,8 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
             faults += look_at(where, present, types, how, lenient=lenient, source=opened)
             if not faults and opened.snapshot.rows == 0:
                 faults.append(Fault("the files hold no rows", f"{key}.oss", got=", ".join(names)))
+            source = opened if sample is None else None
             if not faults and config.format in SELF_DESCRIBING:
-                source = opened if sample is None else None
                 types = {field.name: field.type for field in opened.schema}
                 columns = columns or {name: maxcompute_type(kind) for name, kind in types.items()}
             if config.image is not None:

@@ -126,8 +126,7 @@ def text_parts(field: pa.Field, column: pa.Array) -> tuple[Way, np.ndarray[Any, 
     values = (column.dictionary if encoded else column).cast(pa.binary())
     if not len(values) or _holds_separator(values):
         return "whole", plain(column).cast(pa.binary()).to_numpy(zero_copy_only=False), _NO_INDICES
-    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values), SEPARATOR)
-    texts = np.array([joined[0].as_py()], object)
+    texts = _joined(values, SEPARATOR)
     if encoded:
         return "gather", texts, column.indices.cast(pa.int32()).to_numpy()
     return "split", texts, _NO_INDICES
@@ -146,9 +145,13 @@ def joined_text(field: pa.Field, column: pa.Array) -> tuple[np.ndarray[Any, Any]
     _refuse_nulls(field, column)
     encoded = pa.types.is_dictionary(column.type)
     values = (column.dictionary if encoded else column).cast(pa.binary())
+    return _joined(values, TEXT_SEPARATOR), column.indices.cast(pa.int32()).to_numpy() if encoded else None
+
+
+def _joined(values: pa.Array, separator: bytes) -> np.ndarray[Any, Any]:
+    """Returns all values as one text, object of shape [1]."""
     rows = pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
-    text = np.array([pc.binary_join(rows, TEXT_SEPARATOR)[0].as_py()], object)
-    return text, column.indices.cast(pa.int32()).to_numpy() if encoded else None
+    return np.array([pc.binary_join(rows, separator)[0].as_py()], object)
 
 
 def _holds_separator(values: pa.Array) -> bool:
