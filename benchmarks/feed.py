@@ -35,6 +35,7 @@ from pai_train.feed.contracts import FeedPlan, Position, Shuffle  # noqa: E402
 from pai_train.feed.engines import engine  # noqa: E402
 from pai_train.feed.formats import FileFormat, open_files  # noqa: E402
 from pai_train.feed.stats import Stats  # noqa: E402
+from pai_train.spec.address import TableRef  # noqa: E402
 from pai_train.storage import Stores, open_store, resolve  # noqa: E402
 from pai_train.tables.iceberg import IcebergTables  # noqa: E402
 
@@ -93,11 +94,10 @@ class Data:
     def table(self) -> Source:
         """Opens the table as a source."""
         root = self._folder / "tables"
+        tables = IcebergTables(str(root), "bench", Stores())
         if not (root / "bench" / self.shape.name).exists():
-            write_table(self.shape, root)
-        from pai_train.spec.address import TableRef
-
-        return IcebergTables(str(root), "bench", Stores()).source(TableRef("bench", self.shape.name))
+            write_table(self.shape, tables)
+        return tables.source(TableRef("bench", self.shape.name))
 
 
 def plan_of(source: Source, batch_size: int, shuffle: Shuffle = "none", lanes: int = 4) -> FeedPlan:
@@ -236,7 +236,7 @@ def _behind(superbatches: Iterator[Any], rows: int) -> Position:
 def memory_case(folder: Path, times: int) -> Iterator[Result]:
     """The peak memory of a process that reads ten times as many rows."""
     for form in ("csv", "table"):
-        small, large = (Data(folder, Shape(f"m{rows}", NARROW, rows, 0)) for rows in (1_000_000, 10_000_000))
+        small, large = (Data(folder, Shape(f"m{rows}", NARROW, rows, (0,))) for rows in (1_000_000, 10_000_000))
         for data in (small, large):
             _ = data.csv if form == "csv" else data.table()
         ratios = [_peak(folder, form, large) / _peak(folder, form, small) for _ in range(times)]
@@ -250,7 +250,7 @@ def _peak(folder: Path, form: str, data: Data) -> float:
 
 def peak(form: str, name: str, rows: int, folder: Path) -> None:
     """Reads one input to its end and prints the process's peak memory."""
-    data = Data(folder, Shape(name, NARROW, rows, 0))
+    data = Data(folder, Shape(name, NARROW, rows, (0,)))
     read(data.lines() if form == "csv" else data.table(), 1024)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
@@ -258,9 +258,9 @@ def peak(form: str, name: str, rows: int, folder: Path) -> None:
 def measured(folder: Path, options: argparse.Namespace) -> Iterator[Result]:
     """Measures the cases that were asked for."""
     times = options.repetitions
-    narrow = Data(folder, Shape("narrow", NARROW, options.narrow, 0))
-    wide = Data(folder, Shape("wide", WIDE, options.wide, 1_000))
-    many = Data(folder, Shape("many", WIDE, options.wide, 200_000))
+    narrow = Data(folder, Shape("narrow", NARROW, options.narrow, (0,)))
+    wide = Data(folder, Shape("wide", WIDE, options.wide, (1_000,)))
+    many = Data(folder, Shape("many", WIDE, options.wide, (200_000,)))
     if "csv" in options.cases:
         yield from csv_cases(narrow, times, 0.60, 120, 30)
         yield from csv_cases(wide, times, 0.45, 30, 15)

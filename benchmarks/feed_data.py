@@ -12,12 +12,12 @@ import pyarrow.csv as pa_csv
 
 from pai_train.spec.address import TableRef
 from pai_train.spec.ddl import parse_ddl
-from pai_train.storage import Stores
-from pai_train.tables.iceberg import IcebergTables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pai_train.tables.iceberg import IcebergTables
 
 NARROW = {**{f"f{i}": "DOUBLE" for i in range(4)}, "kind": "STRING"}
 WIDE = {**{f"i{i}": "BIGINT" for i in range(14)}, **{f"s{i}": "STRING" for i in range(26)}}
@@ -35,37 +35,38 @@ class Shape:
         name: For people.
         columns: MaxCompute types by name.
         rows: How many.
-        values: How many different ones a column of strings has, of 8 bytes each; 0 for three names of plants.
+        values: How many different ones the columns of strings have, in turn, of 8 bytes each; 0 for three plants.
     """
 
     name: str
     columns: dict[str, str]
     rows: int
-    values: int
+    values: tuple[int, ...]
 
     @property
     def arrow(self) -> dict[str, pa.DataType]:
         """Arrow types by name."""
         return {name: ARROW[kind] for name, kind in self.columns.items()}
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yields the rows by row group."""
-        for seed, start in enumerate(range(0, self.rows, GROUP)):
-            yield self.batch(seed, min(GROUP, self.rows - start))
+    def batches(self, most: int = GROUP) -> Iterator[pa.RecordBatch]:
+        """Yields the rows in batches of at most so many."""
+        for seed, start in enumerate(range(0, self.rows, most)):
+            yield self.batch(seed, min(most, self.rows - start))
 
     def batch(self, seed: int, rows: int) -> pa.RecordBatch:
         """Makes rows of random values."""
         random = np.random.default_rng(seed)
         made: dict[str, Any] = {}
+        values = itertools.cycle(self.values)
         for name, kind in self.columns.items():
             if kind == "DOUBLE":
                 made[name] = np.round(random.normal(size=rows), 4)
             elif kind == "BIGINT":
                 made[name] = random.integers(0, 2**31, rows)
-            elif not self.values:
+            elif not (count := next(values)):
                 made[name] = KINDS[random.integers(0, 3, rows)]
             else:
-                made[name] = pa.array(random.integers(10**7, 10**7 + self.values, rows)).cast(pa.string())
+                made[name] = pa.array(random.integers(10**7, 10**7 + count, rows)).cast(pa.string())
         return pa.record_batch(made)
 
 
@@ -77,16 +78,17 @@ def write_csv(shape: Shape, path: Path) -> None:
             writer.write_batch(batch)
 
 
-def write_table(shape: Shape, root: Path) -> TableRef:
-    """Writes rows as an Iceberg table of several data files."""
-    tables, ref = IcebergTables(str(root), "bench", Stores()), TableRef("bench", shape.name)
+def write_table(shape: Shape, tables: IcebergTables, part_rows: int = PART_ROWS) -> TableRef:
+    """Writes rows as an Iceberg table of data files of so many rows."""
+    ref = TableRef("bench", shape.name)
     declared = ", ".join(f"{column} {kind}" for column, kind in shape.columns.items())
     tables.ensure(ref, parse_ddl(f"CREATE TABLE {shape.name} ({declared})"))
     session, parts = tables.write(ref, "overwrite", "t"), []
-    batches = shape.batches()
-    for number in range(-(-shape.rows // PART_ROWS)):
+    most = min(GROUP, part_rows)
+    batches = shape.batches(most)
+    for number in range(-(-shape.rows // part_rows)):
         writer = session.part(number, 0)
-        for batch in itertools.islice(batches, PART_ROWS // GROUP):
+        for batch in itertools.islice(batches, part_rows // most):
             writer.write(batch)
         parts.append(writer.finish())
     session.commit(parts)
