@@ -32,10 +32,12 @@ class KeyedSuite(StorageSuite):
     """Subclass it and give `served`.
 
     Attributes:
-        peak_bytes: What a stream in the smallest parts may take of memory.
+        stream_blocks: How long a stream is, in MiB, whose memory is measured.
+        peak_bytes: What it may take of memory, in the smallest parts.
         etags_of_content: Whether equal contents have one etag.
     """
 
+    stream_blocks = 40
     peak_bytes = 20 * 2**20
     etags_of_content = False
 
@@ -72,7 +74,7 @@ class KeyedSuite(StorageSuite):
         tracemalloc.start()
         try:
             with small.filesystem.open(url, "wb") as stream:
-                for number in range(40):
+                for number in range(self.stream_blocks):
                     piece = number.to_bytes(4) + block
                     stream.write(piece)
                     written.update(piece)
@@ -83,7 +85,7 @@ class KeyedSuite(StorageSuite):
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-        assert small.info(url).size == 40 * (2**20 + 4)
+        assert small.info(url).size == self.stream_blocks * (2**20 + 4)
         assert read.hexdigest() == written.hexdigest()
         assert peak < self.peak_bytes
 
