@@ -1,0 +1,1 @@
+"""The second front door: PAI commands and PAI-TensorFlow scripts, run as they are."""
