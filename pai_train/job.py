@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pai_train.spec.types import MaxComputeType
     from pai_train.storage import Stores
     from pai_train.tables.contracts import Tables
+    from pai_train.team import Team
     from pai_train.training.devices import Devices
 
 
@@ -129,6 +130,7 @@ class Job:
         train: How to train.
         engine: How rows become tensors.
         devices: What the replicas run on.
+        team: Whom it is trained with.
         reproduce: Gives the line that repeats the run, from its run_id and the snapshots of its inputs.
     """
 
@@ -150,4 +152,5 @@ class Job:
     train: TrainConfig
     engine: EngineConfig
     devices: Devices
+    team: Team
     reproduce: Callable[[str, Mapping[str, str]], str]

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
-import shutil
-import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pai_train import inputs, outputs
+from pai_train.again import reproduce
 from pai_train.errors import DeviceError, Fault, PaiTrainError, Refused
-from pai_train.experiment.reproduce import reproduce_line
 from pai_train.front import recipes
+from pai_train.gangs import gang_of, team_of
 from pai_train.inputs import Rooms
 from pai_train.job import Job, JobInput, JobOutput
 from pai_train.launch.native import native_stderr
 from pai_train.needs import fit_together
 from pai_train.places import overlaps, place_faults
-from pai_train.spec.address import parse_table
 from pai_train.spec.config import STORAGE_SCHEMES
 from pai_train.spec.expiry import named_tables
 from pai_train.spec.oss_address import addresses
-from pai_train.spec.tokens import is_name
 from pai_train.storage import Access, CacheOptions, Limits, StorageOptions, Stores, resolve
 from pai_train.training.signals import StopSignals, interrupting
 
@@ -38,6 +34,7 @@ if TYPE_CHECKING:
     from pai_train.spec.config import JobConfig
     from pai_train.stage import Staged
     from pai_train.tables.contracts import Tables
+    from pai_train.team import Team
     from pai_train.training.devices import Devices
 
 logger = logging.getLogger(__name__)
@@ -59,12 +56,15 @@ def run(composed: Composed) -> Record | Report | Staged:
     mode = composed.config.mode
     if mode == "train":
         # Looking at what there is may wait for a store: it is broken off at once.
+        if (gang := gang_of(composed)) is not None:
+            with StopSignals() as signals:
+                return gang(lambda: signals.requested)
         with interrupting():
             job = resolve_job(composed)
-            from pai_train.train import train
+            from pai_train.follow import perform
 
         with StopSignals() as signals:
-            return train(job, signals)
+            return perform(job, signals)
     with StopSignals() as signals:
         if mode == "expire":
             return _expire(composed, signals)
@@ -82,7 +82,8 @@ def resolve_job(composed: Composed) -> Job:
     with _placing(composed):
         config, stores = _opened(composed)
         # Images are decoded by TensorFlow, whose devices are chosen before its first operation.
-        devices = _devices(config, composed) if _decodes(config) else None
+        team = team_of(composed)
+        devices = _devices(config, composed, team) if _decodes(config) else None
         found_inputs, found_outputs, checkpoints = _look(config, composed, stores)
     return Job(
         recipe=composed.recipe,
@@ -102,8 +103,9 @@ def resolve_job(composed: Composed) -> Job:
         params=config.model.params,
         train=config.train,
         engine=config.engine,
-        devices=devices or _devices(config, composed),
-        reproduce=lambda run_id, snapshots: _reproduce(composed, run_id, snapshots),
+        devices=devices or _devices(config, composed, team),
+        team=team,
+        reproduce=lambda run_id, snapshots: reproduce(composed, run_id, snapshots),
     )
 
 
@@ -315,33 +317,16 @@ def _decodes(config: JobConfig) -> bool:
     return any(rows.image is not None for rows in config.inputs.values())
 
 
-def _devices(config: JobConfig, composed: Composed) -> Devices:
+def _devices(config: JobConfig, composed: Composed, team: Team | None = None) -> Devices:
     from pai_train.training.devices import prepare
 
-    train = config.train
+    missing, train = config.on_missing_gpu, config.train
+    join = team.join if team is not None else None
     try:
         with native_stderr(_debug):
-            return prepare(config.gpus, config.on_missing_gpu, deterministic=train.deterministic, seed=train.seed)
+            return prepare(config.gpus, missing, deterministic=train.deterministic, seed=train.seed, join=join)
     except DeviceError as error:
         raise Refused([_placed(composed, replace(error.fault, where="gpus"))]) from None
-
-
-def _reproduce(composed: Composed, run_id: str, snapshots: Mapping[str, str]) -> str:
-    """Returns the line that runs this again beside what it wrote, with the interpreter it ran with."""
-    config = composed.config
-    fresh: dict[str, str] = {"checkpointDir": f"{config.checkpointDir.rstrip('/')}-again-{run_id}"}
-    for name, output in config.outputs.items():
-        if output.table is not None:
-            ref = parse_table(output.table, config.tables.project)
-            again = str(replace(ref, name=f"{ref.name}_again_{run_id}"))
-            fresh[f"outputs.{name}.table"] = again.rpartition("/")[2] if is_name(output.table) else again
-        else:
-            fresh[f"outputs.{name}.oss"] = f"{(output.oss or '').rstrip('/')}-again-{run_id}"
-    line = reproduce_line(os.getcwd(), composed.overrides, snapshots=snapshots, fresh=fresh)
-    found = shutil.which("python")
-    if found is not None and Path(found).resolve() == Path(sys.executable).resolve() and sys.prefix in found:
-        return line
-    return line.replace("python -m pai_train", f"{shlex.quote(sys.executable)} -m pai_train", 1)
 
 
 def _placed(composed: Composed, fault: Fault) -> Fault:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pai_train.errors import DataError, Interrupted
 from pai_train.examine import WHOLE, describe_features, learn_label, open_input, split_of
 from pai_train.experiment import folder as run_folder
-from pai_train.experiment.environment import packages
+from pai_train.experiment.environment import packages_known
 from pai_train.experiment.logs import logs
 from pai_train.experiment.metrics import Metrics
 from pai_train.experiment.progress import Progress
@@ -30,6 +30,7 @@ from pai_train.models.load import build
 from pai_train.pins import Held, Pins
 from pai_train.storage import display
 from pai_train.tables.several import snapshot_ids
+from pai_train.team import folder_of, opened
 from pai_train.training.checkpoints import Checkpoints
 from pai_train.training.contracts import TrainState
 from pai_train.training.generations import Run, Runs
@@ -60,7 +61,7 @@ def train(job: Job, signals: StopSignals) -> Record:
         PaiTrainError: What ended the run.
         Interrupted: A signal asked it to stop; its state is saved.
     """
-    folder = run_folder.create(job.run_dir)
+    folder = folder_of(job)
     with logs(folder, job.log_level):
         record = Record.start(
             folder,
@@ -71,10 +72,10 @@ def train(job: Job, signals: StopSignals) -> Record:
             config_hash=job.config_hash,
             seed=job.train.seed,
             devices=list(job.devices.names),
-            replicas=job.devices.replicas,
+            replicas=job.devices.replicas * job.team.size,
         )
         run_folder.write_config(folder, job.yaml)
-        training = _Training(job, record, signals)
+        training = Training(job, record, signals)
         try:
             training.run()
         except BaseException as error:
@@ -90,7 +91,7 @@ def train(job: Job, signals: StopSignals) -> Record:
     return record
 
 
-class _Training:
+class Training:
     """One start of a run."""
 
     def __init__(self, job: Job, record: Record, signals: StopSignals) -> None:
@@ -120,6 +121,7 @@ class _Training:
         ):
             restored = Path(scratch) / "restored"
             state = checkpoints.restore(restored)
+            job.team.start(run, state, restored)
             self._train(run, state, restored, checkpoints, pins)
             runs.finish(run, {"metrics": record.metrics, "weights_sha256": record.weights_sha256})
             pins.release()
@@ -139,13 +141,13 @@ class _Training:
             if output.create():
                 logger.info("output %s: created %s", output.name, output.address)
 
-    def _train(self, run: Run, state: TrainState | None, restored: Path, checkpoints: Checkpoints, pins: Pins) -> None:
-        from pai_train.training.learner import Learner
+    def _train(self, run: Run, state: TrainState | None, restored: Path, checkpoints: Any, pins: Any) -> None:
         from pai_train.training.state import read_variables, weights_sha256
 
         job, record = self._job, self._record
         item = job.inputs["train"]
         sources = {name: open_input(one, state) for name, one in job.inputs.items()}
+        job.team.agree(sources)
         tokens = state.tokens if state is not None else {}
         tokens = {name: tokens.get(name, _token(run.run_id, name)) for name in job.outputs}
         pins.hold([*_read(job, sources), *_written(job, tokens)])
@@ -160,7 +162,7 @@ class _Training:
         check = partial(self._check_stop, "looking at the input; nothing was trained since the last checkpoint")
         label = learn_label(item, sources["train"], check, self._bad.get("train"))
         columns = describe_features(item, sources["train"], check, self._bad.get("train"))
-        learner = Learner(
+        learner = job.team.learner(
             partial(_seeded, job.train.seed, partial(build, job.model, job.params, columns, label)),
             label,
             optimizer=job.train.optimizer,
@@ -170,7 +172,7 @@ class _Training:
         if state is None:
             others = {name: one.snapshot for name, one in sources.items() if name != "train"}
             positions = {name: Position(snapshot, WHOLE, 0, 0, 0, ()) for name, snapshot in others.items()}
-            state = TrainState(0, 0, positions, run.run_id, job.config_hash, versions=_versions())
+            state = TrainState(0, 0, positions, run.run_id, job.config_hash, versions=packages_known())
         else:
             read_variables(learner.variables, restored)
             logger.info("going on behind step %d of run %s", state.step, run.run_id)
@@ -191,7 +193,7 @@ class _Training:
         label: LabelSpec,
         sources: Mapping[str, Source],
         state: TrainState,
-        checkpoints: Checkpoints,
+        checkpoints: Any,
     ) -> TrainState:
         from pai_train.training.fit import Feed, Fit, last_metrics
 
@@ -203,7 +205,7 @@ class _Training:
         held_out: Feed | None = None
         test = self._held_out(plan, sources)
         if test is not None:
-            held_out = partial(engine(job.engine.name, parallel).open, *test)
+            held_out = opened(job.team.feed(engine(job.engine.name, parallel), *test), job.team.aligned(*test))
         layout = lay_out(sources["train"].chunks(), plan)
         epoch_steps = layout.batches(plan)
         if epoch_steps == 0:
@@ -219,13 +221,14 @@ class _Training:
         with Metrics(record.folder) as lines, Progress(total, job.train.epochs) as progress:
             state = Fit(
                 learner=learner,
-                feed=partial(feeds.open, sources["train"], plan),
+                feed=job.team.feed(feeds, sources["train"], plan),
+                align=job.team.aligned(sources["train"], plan),
                 held_out=held_out,
                 checkpoints=checkpoints,
                 config=job.train,
                 depth=job.engine.ahead,
                 watcher=Watch(record, lines, progress, address, metrics),
-                stop=lambda: self._signals.requested,
+                stop=lambda: job.team.any(self._signals.requested),
                 source=address,
                 stats=stats,
             ).run(state)
@@ -254,7 +257,7 @@ class _Training:
             lanes=self._job.engine.lanes,
             split=split_of(item, "train"),
             bad_rows=self._bad.get("train"),
-            steps=min(steps, config.checkpoint.every_steps or steps),
+            steps=self._job.team.steps(min(steps, config.checkpoint.every_steps or steps)),
             drop_remainder=config.drop_remainder,
         )
 
@@ -343,7 +346,3 @@ def _token(run_id: str, name: str) -> str:
 def plain_name(name: str) -> str:
     """Returns an input's or output's name as files and stores take it."""
     return name if _PLAIN.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()[:16]
-
-
-def _versions() -> dict[str, str]:
-    return {name: version for name, version in packages().items() if version is not None}

@@ -86,3 +86,8 @@ def _git(cwd: Path, timeout_s: float, *arguments: str, to: IO[bytes] | None = No
     if done.returncode != 0:
         return None
     return b"" if to is not None else done.stdout.strip()
+
+
+def packages_known() -> dict[str, str]:
+    """Returns the versions of the packages that are there."""
+    return {name: version for name, version in packages().items() if version is not None}

@@ -22,7 +22,7 @@ _SPEAK_THEMSELVES = ("absl", "tensorflow")
 
 
 @contextmanager
-def logs(folder: Path, level: int = logging.INFO) -> Iterator[Path]:
+def logs(folder: Path, level: int = logging.INFO, *, name: str = LOG, console: bool = True) -> Iterator[Path]:
     """Sends log lines to standard error and to `<folder>/log`; on leaving, everything is as it was.
 
     Ours are shown from `level` on and written from DEBUG on. Other libraries' are shown and written from WARNING on,
@@ -31,21 +31,23 @@ def logs(folder: Path, level: int = logging.INFO) -> Iterator[Path]:
     Args:
         folder: The run folder.
         level: Lowest level of ours on the console.
+        name: The log's name.
+        console: Whether the console is shown anything.
 
     Yields:
         The log file.
     """
-    path = folder / LOG
+    path = folder / name
     written = _file_handler(path)
     shown = _ConsoleHandler(path)
-    shown.setLevel(level)
+    shown.setLevel(level if console else logging.CRITICAL + 1)
     others_shown = _ConsoleHandler(path)
     others_written = _Forward(written)
     for handler in (others_shown, others_written):
         handler.setLevel(logging.WARNING)
     added: list[logging.Handler] = [others_written]
     # A root that already shows records, as Hydra's does, must not show them twice.
-    if not any(_is_console(handler) for handler in logging.root.handlers):
+    if console and not any(_is_console(handler) for handler in logging.root.handlers):
         added.append(others_shown)
     try:
         with _silenced(), _routed(shown, written), _added_to_root(added):

@@ -216,6 +216,25 @@ class Record:
         return values
 
 
+def read(folder: Path) -> Record:
+    """Returns the record of a run, as its folder tells it.
+
+    Raises:
+        PaiTrainError: It cannot be read.
+    """
+    try:
+        known: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        known |= {
+            "folder": folder,
+            "cwd": Path(known["cwd"]),
+            "inputs": {name: InputRecord(**value) for name, value in known["inputs"].items()},
+            "outputs": {name: OutputRecord(**value) for name, value in known["outputs"].items()},
+        }
+        return Record(**known)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise PaiTrainError("the record of a run cannot be read", where=str(folder / RECORD), got=str(error)) from error
+
+
 def ending(error: BaseException | None) -> tuple[Status, int]:
     """Returns the status and exit code that an ending stands for."""
     if error is None:

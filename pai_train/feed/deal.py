@@ -43,6 +43,7 @@ class Dealer:
         self._plan = plan
         self.at = at
         self.lanes: Sequence[int] = range(shard.index, len(layout.lanes), shard.count)
+        self._alone = shard.count == 1
 
     @property
     def done(self) -> bool:
@@ -72,6 +73,9 @@ class Dealer:
         if not rows.any():
             return None
         count = int(np.flatnonzero(rows)[-1]) + 1
+        if not self._alone and (held >= shares.sum(axis=1)).any():
+            # Other workers' lanes give rows to the batches in which these pause: all stay at the same batch.
+            count = len(rows)
         order: Int64s | None = None
         if len(self.lanes) > 1 and count > 1:
             first = behind - counts + (held.cumsum() - held)[:, None]

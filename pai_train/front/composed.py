@@ -48,6 +48,7 @@ _NOT_HASHED = (
     "expire",
     "gpus",
     "on_missing_gpu",
+    "cluster",
     "train.resume",
     "engine.parallel",
     "engine.ahead",

@@ -10,9 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pai_train.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, Interrupted, LaunchError
+from pai_train.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, Interrupted, LaunchError
 from pai_train.launch.gang import FOLDER, RANK, SIZE
 from pai_train.launch.process import Child, describe_exit, start, stop_all
+from pai_train.launch.star import EXIT_LEFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 READY = "pai_train: ready"
 POLL_S = 0.05
+CAUSE_S = 5.0
+"""Seconds that are waited for the worker at fault, when one has ended because of it."""
 
 
 class _AttemptError(Exception):
@@ -41,14 +44,18 @@ def run_gang(
     grace_s: float,
     ready: str | None = READY,
     env: Mapping[str, str] | None = None,
+    places: Callable[[], Sequence[Mapping[str, str]]] | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Runs one process per command until all have ended with 0.
 
-    A worker that fails, or is not ready in time, ends the whole gang; the gang is then started again, up to `restarts`
-    times. Each attempt gets an empty folder for its `LocalGang`; rank, size and folder are in the environment.
+    A worker that fails, or is not ready in time, ends the whole gang. Where another attempt can help, the gang is then
+    started again, up to `restarts` times: not where a worker ended with a fault in words (exit codes 1 and 2), which
+    the next one would meet too, or never came up.
+
+    Each attempt gets an empty folder for its `LocalGang`; rank, size and folder are in the environment.
 
     Args:
         commands: Program and arguments by rank.
@@ -58,6 +65,7 @@ def run_gang(
         grace_s: Seconds between SIGTERM and SIGKILL.
         ready: A worker is ready when a line of its output starts with this; None for at once.
         env: The workers' environment; None for this process's.
+        places: Gives more of it by rank, anew for each attempt.
         stop_requested: Asked continually; true sends SIGTERM to all workers.
         clock: Seconds, monotonic.
         sleep: Sleeps seconds.
@@ -69,7 +77,9 @@ def run_gang(
     for attempt in range(restarts + 1):
         try:
             with tempfile.TemporaryDirectory(prefix="pai-gang-") as folder, ExitStack() as stack:
-                children = _start(commands, logs=logs, folder=Path(folder), ready=ready, env=env, stack=stack)
+                children = _start(
+                    commands, logs=logs, folder=Path(folder), ready=ready, env=env, stack=stack, places=places
+                )
                 _watch(
                     children,
                     start_timeout_s=start_timeout_s,
@@ -93,13 +103,15 @@ def _start(
     ready: str | None,
     env: Mapping[str, str] | None,
     stack: ExitStack,
+    places: Callable[[], Sequence[Mapping[str, str]]] | None,
 ) -> list[Child]:
     children: list[Child] = []
     # Whatever happens, interrupts included, nothing that was started stays.
     stack.callback(lambda: [child.kill() for child in children])
     base = os.environ if env is None else env
+    more = places() if places is not None else [{}] * len(commands)
     for rank, command in enumerate(commands):
-        worker = {**base, RANK: str(rank), SIZE: str(len(commands)), FOLDER: str(folder)}
+        worker = {**base, RANK: str(rank), SIZE: str(len(commands)), FOLDER: str(folder), **more[rank]}
         children.append(start(command, log=logs / f"worker-{rank}.log", env=worker, ready=ready))
     return children
 
@@ -126,12 +138,19 @@ def _watch(
         late = [rank for rank, child in enumerate(children) if codes[rank] is None and not child.is_ready()]
         if late and clock() >= deadline:
             stop_all(children, grace_s)
-            raise _AttemptError(children[late[0]].error(f"worker {late[0]} was not ready after {start_timeout_s:g} s"))
+            error = children[late[0]].error(f"worker {late[0]} was not ready after {start_timeout_s:g} s")
+            raise _AttemptError(error, again=False)
         sleep(POLL_S)
 
 
 def _end(children: Sequence[Child], codes: Sequence[int | None], grace_s: float, clock: Callable[[], float]) -> None:
-    rank, code = next((r, c) for r, c in enumerate(codes) if c not in (None, EXIT_DONE))
+    deadline = clock() + CAUSE_S
+    while all(code in (None, EXIT_DONE, EXIT_LEFT) for code in codes) and None in codes and clock() < deadline:
+        time.sleep(POLL_S)
+        codes = [child.poll() for child in children]
+    failed = [(rank, code) for rank, code in enumerate(codes) if code not in (None, EXIT_DONE)]
+    # Workers that left because another one did are no cause.
+    rank, code = min(failed, key=lambda one: (one[1] == EXIT_LEFT, one[0]))
     if code == EXIT_INTERRUPTED:
         # The others were told of the stop by this worker and are saving; a SIGTERM now would be their second signal.
         deadline = clock() + grace_s
@@ -140,4 +159,4 @@ def _end(children: Sequence[Child], codes: Sequence[int | None], grace_s: float,
         raise Interrupted(f"worker {rank} was asked to stop", todo="the same command goes on")
     stop_all(children, grace_s)
     what = f"worker {rank} of {len(children)} {describe_exit(code or 0)}"
-    raise _AttemptError(children[rank].error(what), again=code != EXIT_REFUSED)
+    raise _AttemptError(children[rank].error(what), again=code not in (EXIT_FAILED, EXIT_REFUSED))

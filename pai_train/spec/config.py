@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
+from pai_train.spec.cluster import ClusterConfig
 from pai_train.spec.images import ImageConfig  # noqa: TC001 - the keys are read from the hints
 
 Scalar = bool | int | float | str
@@ -342,5 +343,6 @@ class JobConfig:
     storage: StorageConfig
     tables: TablesConfig
     engine: EngineConfig
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
     stage: StageConfig = field(default_factory=StageConfig)
     expire: ExpireConfig = field(default_factory=ExpireConfig)

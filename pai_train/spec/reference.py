@@ -22,7 +22,7 @@ Every key of a recipe, which is also every key of the command line (`train.epoch
 by `python -m pai_train.spec.reference`. A key without default is required; where the default is an option's name, such
 as `storage=local`, the option gives the value, and `--cfg job` shows it. A name of your choice is written `<name>`.
 """
-_DEFAULT_OPTIONS = {"storage": "local", "tables": "iceberg", "engine": "tf_data"}
+_DEFAULT_OPTIONS = {"storage": "local", "tables": "iceberg", "engine": "tf_data", "cluster": "local"}
 
 
 def reference() -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pai_train.errors import Fault, TableError, did_you_mean
 from pai_train.spec.address import TableRef, parse_tables, parse_target
 from pai_train.spec.catalog import catalog_fault
+from pai_train.spec.cluster import cluster_faults
 from pai_train.spec.config import SELF_DESCRIBING, InputConfig, JobConfig, LabelConfig, OutputConfig, Scalar
 from pai_train.spec.ddl import SyntaxFault, parse_ddl
 from pai_train.spec.image_files import image_faults, with_columns
@@ -59,6 +60,7 @@ def faults(config: JobConfig) -> list[Fault]:
     found += _storage(config)
     found += _catalog(config)
     found += _service(config)
+    found += cluster_faults(config)
     if "train" not in config.inputs:
         todo = did_you_mean("train", config.inputs)
         found.append(Fault("there is no input to train on", where="inputs.train", wanted="rows to train on", todo=todo))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pai_train.errors import DeviceError, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 OnMissingGpu = Literal["fail", "logical_cpu"]
 WANTED = "0 for the CPU, a number of GPUs, auto for all, or ids such as '0,1'"
@@ -23,11 +23,13 @@ class Devices:
         names: TensorFlow's names, such as '/gpu:0'.
         kind: What they are; 'logical_cpu' are parts of one CPU that stand for missing GPUs.
         notice: What a person must know about the choice, to be logged loudly.
+        cluster: The strategy that spans all workers; None for a training in one process.
     """
 
     names: tuple[str, ...]
     kind: Literal["gpu", "cpu", "logical_cpu"]
     notice: str | None = None
+    cluster: Any = field(default=None, repr=False, compare=False)
 
     @property
     def replicas(self) -> int:
@@ -98,7 +100,14 @@ def gpu_fault(gpus: int | str, on_missing_gpu: str, present: int) -> Fault | Non
     )
 
 
-def prepare(gpus: int | str, on_missing_gpu: str, *, deterministic: bool, seed: int) -> Devices:
+def prepare(
+    gpus: int | str,
+    on_missing_gpu: str,
+    *,
+    deterministic: bool,
+    seed: int,
+    join: Callable[[Devices], Any] | None = None,
+) -> Devices:
     """Chooses and configures the devices of this process; to be called before TensorFlow's first operation.
 
     Sets the seeds of Python, NumPy and TensorFlow. Determinism holds for the rest of the process.
@@ -108,6 +117,7 @@ def prepare(gpus: int | str, on_missing_gpu: str, *, deterministic: bool, seed: 
         on_missing_gpu: 'fail', or 'logical_cpu' to run as many replicas on parts of the CPU.
         deterministic: Let TensorFlow choose only operations that give the same bits each time.
         seed: 0 to 2**32 - 1.
+        join: Meets the other workers and returns the strategy that spans all; None for a training in one process.
 
     Raises:
         DeviceError: GPUs are missing and must not be; or TensorFlow already runs in this process with other devices.
@@ -126,6 +136,10 @@ def prepare(gpus: int | str, on_missing_gpu: str, *, deterministic: bool, seed: 
         devices = _on_gpus(tf, [present[number] for number in ids], present)
     else:
         devices = _on_logical_cpus(tf, len(ids), len(present))
+    if join is not None:
+        # One replica per worker on the CPU: the strategy takes no parts of it.
+        devices = devices if devices.kind == "gpu" else Devices(devices.names[:1], "cpu", devices.notice)
+        devices = replace(devices, cluster=join(devices))
     keras.utils.set_random_seed(seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -133,9 +147,11 @@ def prepare(gpus: int | str, on_missing_gpu: str, *, deterministic: bool, seed: 
 
 
 def strategy(devices: Devices) -> Any:
-    """Returns the tf.distribute.Strategy of these devices: mirrored for several, else on one device."""
+    """Returns the tf.distribute.Strategy of these devices: over all workers, mirrored for several, or on one device."""
     import tensorflow as tf
 
+    if devices.cluster is not None:
+        return devices.cluster
     if devices.replicas == 1:
         return tf.distribute.OneDeviceStrategy(devices.names[0])
     # The collectives it takes by default let a CPU device be in groups of one size only per process: the second run

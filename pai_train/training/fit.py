@@ -58,6 +58,7 @@ class Fit:
         depth: Superbatches kept ready in front of the loop.
         watcher: Is told how it goes.
         stop: Whether the run is asked to stop.
+        align: Puts superbatches beside those of other workers, up to so many batches.
         input: Name of the training input in the state.
         source: Where its rows are, for `stats`; None for unnamed.
         clock: Seconds, monotonic.
@@ -76,6 +77,7 @@ class Fit:
     source: str | None = None
     clock: Callable[[], float] = time.monotonic
     stats: Stats = field(default_factory=Stats)
+    align: Callable[[Iterator[Superbatch], int | None], Iterator[Superbatch]] = lambda batches, limit: batches
 
     def run(self, state: TrainState) -> TrainState:
         """Trains from a state to the end and saves it there.
@@ -90,7 +92,8 @@ class Fit:
                 evaluator = stack.enter_context(Evaluator(self.learner, partial(self.held_out, None)))
             stream = stack.enter_context(self.feed(state.positions.get(self.input)))
             batches = stack.enter_context(ahead(stream, self.depth, self.stats, name=self.source))
-            return self._train(state, batches, evaluator)
+            left = None if self.config.steps is None else self.config.steps - state.step
+            return self._train(state, self.align(batches, left), evaluator)
 
     def _train(self, state: TrainState, batches: Iterator[Superbatch], evaluator: Evaluator | None) -> TrainState:
         rows, saved_at, saved = 0, self.clock(), state

@@ -62,6 +62,7 @@ class Learner:
     optimizer: Any
     variables: dict[str, Any]
     traces: dict[str, int]
+    row_counts = 1
 
     def __init__(
         self, build: Callable[[], Any], label: LabelSpec, *, optimizer: str, learning_rate: float, devices: Devices
@@ -145,16 +146,17 @@ class Learner:
         pairs = zip(self._shapes, self._dtypes.values(), strict=True)
         signature = [tf.TensorSpec([None, *shape], dtype) for shape, dtype in pairs]
         if with_label:
-            signature += [tf.TensorSpec([None], self._labels.dtype), tf.TensorSpec([None], tf.int64)]
+            signature += [tf.TensorSpec([None], self._labels.dtype), tf.TensorSpec([self.row_counts, None], tf.int64)]
         return tf.function(own, input_signature=signature, autograph=False)
 
     def _run(self, function: Any, columns: Mapping[str, Any], rows: Sequence[int]) -> Totals:
         features = self._features(columns)
         label = self._column(columns, self._label.column)
-        counts = np.asarray(rows, np.int64)
+        counts = self._counts(columns, rows)
         labels = self._labels.tensor(label)
         length = int(labels.shape[0])
-        if not counts.size or counts.min() < 1 or counts.sum() != length:
+        whole = counts[-1]
+        if not whole.size or whole.min() < 1 or counts[0].sum() != length:
             raise ValueError(f"batches of {list(rows)} rows do not make up columns of {length} rows")
         found, unknown, odd = function(*features, labels, tf.constant(counts))
         self._check_finite(odd)
@@ -162,7 +164,11 @@ class Learner:
             raise self._labels.unknown(label)
         values = found.numpy()
         names = METRIC_SUMS[self._label.task]
-        return Totals(counts, values[:, 0], {name: values[:, index] for index, name in enumerate(names, start=1)})
+        return Totals(whole, values[:, 0], {name: values[:, index] for index, name in enumerate(names, start=1)})
+
+    def _counts(self, columns: Mapping[str, Any], rows: Sequence[int]) -> NDArray[np.int64]:
+        """Returns int64 (row_counts, steps): the rows of each batch in these columns; last, those of all workers."""
+        return np.asarray([rows], np.int64)
 
     def _features(self, columns: Mapping[str, Any]) -> list[Any]:
         """Returns the model's inputs in their order, as tensors of their dtype."""
@@ -179,27 +185,39 @@ class Learner:
         Returns:
             float64 (steps, 1 + metric sums), the number of rows without a class, and `_not_finite` of all columns.
         """
-        *features, labels, rows = given
+        *features, labels, counts = given
+        rows, whole = counts[0], counts[-1]
         targets, unknown = self._labels.encode(labels)
         odd = _not_finite([*features, labels])
         # With a label that is no class, or a number that is none, no step runs, so that the caller can report it with
         # all variables untouched.
-        steps = tf.where(unknown + tf.reduce_sum(odd) == 0, tf.size(rows), 0)
+        steps = tf.where(self._anywhere(unknown + tf.reduce_sum(odd)) == 0, tf.size(rows), 0)
+        features, targets = self._padded(features, targets)
         ends = tf.cumsum(rows)
         width = 1 + len(METRIC_SUMS[self._label.task])
         found = tf.TensorArray(tf.float64, size=steps, element_shape=[width])
 
         def step(index: Any, found: Any) -> tuple[Any, Any]:
-            batch = (ends[index] - rows[index], rows[index])
+            batch = (ends[index] - rows[index], rows[index], whole[index])
             per_replica = self._strategy.run(lambda: self._replica_step(features, targets, batch, training=training))
             return index + 1, found.write(index, self._strategy.reduce("SUM", per_replica, axis=None))
 
         _, found = tf.while_loop(lambda index, _: index < steps, step, (0, found), parallel_iterations=1)
         return found.stack(), unknown, odd
 
-    def _replica_step(self, features: Sequence[Any], targets: Any, batch: tuple[Any, Any], *, training: bool) -> Any:
+    def _anywhere(self, count: Any) -> Any:
+        """Returns a count over all workers."""
+        return count
+
+    def _padded(self, features: list[Any], targets: Any) -> tuple[list[Any], Any]:
+        """Returns vectors that have a row for a replica without rows to take."""
+        return features, targets
+
+    def _replica_step(
+        self, features: Sequence[Any], targets: Any, batch: tuple[Any, Any, Any], *, training: bool
+    ) -> Any:
         """Runs this replica's share of one batch; its results add up over the replicas."""
-        begin, rows = batch
+        begin, rows, whole = batch
         low, high = self._share(begin, rows)
         # A replica without rows takes one at weight 0: the mean of nothing would be NaN in batch normalisation.
         weight = tf.cast(high > low, tf.float32)
@@ -207,7 +225,7 @@ class Learner:
         inputs, target = [vector[share] for vector in features], targets[share]
         with tf.GradientTape() as tape:
             outputs = self._call(inputs, training=training)
-            loss = weight * tf.reduce_sum(self._loss(target, outputs)) / tf.cast(rows, tf.float32)
+            loss = weight * tf.reduce_sum(self._loss(target, outputs)) / tf.cast(whole, tf.float32)
             if self.model.losses:
                 loss += tf.add_n([tf.cast(extra, tf.float32) for extra in self.model.losses]) / self._replicas
         if training:
@@ -224,7 +242,12 @@ class Learner:
     def _share(self, begin: Any, rows: Any) -> tuple[Any, Any]:
         """Returns the bounds of this replica's rows; shares differ by one row at most."""
         replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
-        return begin + replica * rows // self._replicas, begin + (replica + 1) * rows // self._replicas
+        replica, count = self._place(replica)
+        return begin + replica * rows // count, begin + (replica + 1) * rows // count
+
+    def _place(self, replica: Any) -> tuple[Any, int]:
+        """Returns the number of a replica among those of this worker, and how many these are."""
+        return replica, self._replicas
 
     def _call(self, features: Sequence[Any], *, training: bool) -> Any:
         """Returns float32 logits of shape (rows, n classes), or values of shape (rows,)."""
