@@ -196,7 +196,7 @@ def test_place_of_a_key() -> None:
     assert composed.place("model.params.hidden[0]") == "override model={params: {hidden: [4]}} model.params.hidden[0]"
     assert composed.place("inputs.train.label") == f"{ROOT}/recipes/iris.yaml:8 inputs.train.label"
     assert composed.place("inputs.train.columns.f2") == f"{ROOT}/recipes/iris.yaml:7 inputs.train.columns.f2"
-    assert composed.place("train.optimizer") == f"{ROOT}/conf/config.yaml:26 train.optimizer"
+    assert composed.place("train.optimizer") == f"{ROOT}/conf/config.yaml:27 train.optimizer"
     assert composed.place("storage.root") == f"{ROOT}/conf/storage/local.yaml:3 storage.root"
     assert composed.place("inputs.train.delimiter") == f"{ROOT}/recipes/iris.yaml:4 inputs.train.delimiter"
 
