@@ -33,6 +33,7 @@ from pai_train.tables.several import snapshot_ids
 from pai_train.training.checkpoints import Checkpoints
 from pai_train.training.contracts import TrainState
 from pai_train.training.generations import Run, Runs
+from pai_train.training.retention import Retention
 from pai_train.training.totals import metrics
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class _Training:
         self._record = record
         self._signals = signals
         self._bad: dict[str, BadRows] = {}
+        self._keep = Retention.of(job.train.checkpoint)
 
     def run(self) -> None:
         job, record = self._job, self._record
@@ -110,7 +112,7 @@ class _Training:
         record.run_id, record.generation = run.run_id, run.generation
         if run.notice:
             logger.info("%s", run.notice)
-        checkpoints = Checkpoints(store, run.url, keep_last=job.train.checkpoint.keep_last)
+        checkpoints = Checkpoints(store, run.url, keep=self._keep)
         # Closed before the lease is given back: the last upload may still be under way.
         with (
             checkpoints.lease(run.run_id),
@@ -226,6 +228,7 @@ class _Training:
                 depth=job.engine.ahead,
                 watcher=Watch(record, lines, progress, address, metrics),
                 stop=lambda: self._signals.requested,
+                worth=self._keep.worth,
                 source=address,
                 stats=stats,
             ).run(state)

@@ -49,6 +49,8 @@ _NOT_HASHED = (
     "gpus",
     "on_missing_gpu",
     "train.resume",
+    "train.checkpoint.keep_best",
+    "train.checkpoint.keep_every_seconds",
     "engine.parallel",
     "engine.ahead",
     *(f"storage.{field.name}" for field in dataclasses.fields(StorageConfig) if field.name != "root"),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
+from pai_train.spec.checkpoints import CheckpointConfig
 from pai_train.spec.images import ImageConfig  # noqa: TC001 - the keys are read from the hints
 
 Scalar = bool | int | float | str
@@ -159,15 +160,6 @@ class ModelConfig:
     params: Annotated[dict[str, Scalar | list[Scalar] | None], Doc("Keyword arguments of the builder.")] = field(
         default_factory=dict
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointConfig:
-    """When the state is saved."""
-
-    every_steps: Annotated[int | None, Ge(1), Doc("Save after this many steps; null for by time alone.")] = None
-    every_seconds: Annotated[float, Gt(0), Doc("Save when this many seconds have passed since the last save.")] = 60.0
-    keep_last: Annotated[int, Ge(1), Doc("How many checkpoints of a generation are kept.")] = 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 import tempfile
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pai_train.storage import AccessRefused, Manifest, Store, basename, display,
 from pai_train.storage.publish import MANIFEST_NAME
 from pai_train.training.contracts import TrainState
 from pai_train.training.lease import Lease
+from pai_train.training.retention import Retention, Saved, measured_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE = "state"
+SAVED_AT = "saved_at"
 _FOLDER = re.compile(r"step-(\d{9,})(?:-(\d+))?")
 
 
@@ -46,17 +49,26 @@ class Checkpoints:
     Args:
         store: The run's store.
         url: The run's folder.
-        keep_last: How many complete checkpoints are kept, at least 1.
+        keep: Which checkpoints stay.
         scratch: Local folder for what is being written; None for the system's.
+        clock: Seconds since 1970.
     """
 
-    def __init__(self, store: Store, url: str, *, keep_last: int, scratch: Path | None = None) -> None:
-        if keep_last < 1:
-            raise ValueError(f"keep_last must be at least 1, not {keep_last}")
+    def __init__(
+        self,
+        store: Store,
+        url: str,
+        *,
+        keep: Retention,
+        scratch: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._url = url
-        self._keep_last = keep_last
+        self._retention = keep
+        self._known: dict[str, Saved | None] = {}
         self._scratch = scratch
+        self._clock = clock
         self._lease: Lease | None = None
         self._pending: Future[Manifest] | None = None
         self._publisher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
@@ -193,7 +205,8 @@ class Checkpoints:
             new = _Folder(state.step, again, True, join(self._url, name))
             if any(old.url == new.url for old in before):
                 self._store.delete_tree(new.url)
-            manifest = storage.publish(self._store, new.url, files, {STATE: state.to_json()})
+            extra = {STATE: state.to_json(), SAVED_AT: self._clock()}
+            manifest = storage.publish(self._store, new.url, files, extra)
             self._retain(before, new)
             return manifest
         finally:
@@ -201,11 +214,33 @@ class Checkpoints:
 
     def _retain(self, before: Sequence[_Folder], new: _Folder) -> None:
         older = [folder for folder in before if (folder.step, folder.again) < (new.step, new.again)]
-        complete = [folder for folder in older if folder.complete]
-        doomed = complete[: max(0, len(complete) + 1 - self._keep_last)]
+        complete = [self._saved(folder) for folder in [*older, new] if folder.complete]
+        doomed = self._retention.doomed([saved for saved in complete if saved is not None])
         # Folders without a manifest are what an upload left that was cut off; this run has no other writer.
-        for folder in [*doomed, *(folder for folder in older if not folder.complete)]:
-            storage.withdraw(self._store, folder.url)
+        for url in [*(saved.url for saved in doomed), *(folder.url for folder in older if not folder.complete)]:
+            storage.withdraw(self._store, url)
+
+    def _saved(self, folder: _Folder) -> Saved | None:
+        """Returns what retention asks of a checkpoint; None, which is left alone, where it is damaged."""
+        if not self._retention.asks_content:
+            return Saved(folder.step, folder.again, folder.url)
+        if folder.url not in self._known:
+            self._known[folder.url] = self._look_at(folder)
+        return self._known[folder.url]
+
+    def _look_at(self, folder: _Folder) -> Saved | None:
+        try:
+            manifest = storage.read_manifest(self._store, folder.url)
+            if manifest is None:
+                return None
+            state = TrainState.from_json(manifest.extra.get(STATE, {}))
+        except AccessRefused:
+            raise
+        except (CheckpointError, StorageError) as error:
+            logger.warning("Checkpoint %s cannot be read, and is left alone: %s", display(folder.url), error)
+            return None
+        at = manifest.extra.get(SAVED_AT)
+        return Saved(folder.step, folder.again, folder.url, at, measured_at(state))
 
     def _refuse_if_lost(self) -> None:
         if self._lease is not None and self._lease.lost:

@@ -61,6 +61,7 @@ class Fit:
         input: Name of the training input in the state.
         source: Where its rows are, for `stats`; None for unnamed.
         clock: Seconds, monotonic.
+        worth: Whether a state just measured is saved, however short ago the last one was.
         stats: What the input cost.
     """
 
@@ -75,6 +76,7 @@ class Fit:
     input: str = "train"
     source: str | None = None
     clock: Callable[[], float] = time.monotonic
+    worth: Callable[[TrainState], bool] = lambda state: False
     stats: Stats = field(default_factory=Stats)
 
     def run(self, state: TrainState) -> TrainState:
@@ -111,6 +113,7 @@ class Fit:
                 )
             every = self.config.checkpoint.every_steps
             due = every is not None and state.step // every > saved.step // every
+            due = due or (call.ended and self.worth(state))
             if due or self.clock() - saved_at >= self.config.checkpoint.every_seconds:
                 upload = self.checkpoints.save(state, self._write)
                 saved_at, saved = self.clock(), state
