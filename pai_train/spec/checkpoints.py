@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt
@@ -44,8 +44,44 @@ class CheckpointConfig:
     ] = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class WarmStartConfig:
+    """Which weights of another model a new run begins with."""
+
+    from_: Annotated[
+        str,
+        Doc("A checkpoint, a run or a checkpointDir of another model, relative to storage.root, or a full URL."),
+    ] = field(metadata={"alias": "from"})
+    include: Annotated[
+        list[str] | None, Doc("Shell patterns of the variables to take, such as mlp.hidden.*; null for all.")
+    ] = None
+    exclude: Annotated[list[str], Doc("Shell patterns of variables to leave as initialised.")] = field(
+        default_factory=list
+    )
+    ignore_mismatch: Annotated[
+        bool, Doc("Whether variables of another shape are left as initialised, and not refused.")
+    ] = False
+
+
+def resume_path(config: JobConfig) -> str | None:
+    """Returns the path that `train.resume` names; None for auto and never."""
+    asked = config.train.resume
+    return None if asked in ("auto", "never") else asked
+
+
+def warm_start_of(config: JobConfig) -> WarmStartConfig | None:
+    """Returns what `train.warm_start` asks for, its short form written out."""
+    asked = config.train.warm_start
+    return WarmStartConfig(from_=asked) if isinstance(asked, str) else asked
+
+
 def checkpoint_faults(config: JobConfig) -> Iterator[Fault]:
     """Checks keys against each other; `where` is the dotted key that each fault belongs to."""
+    if not config.train.resume:
+        yield Fault("is empty", where="train.resume", wanted="auto, never or a checkpoint")
+    elif resume_path(config) is not None and config.train.warm_start is not None:
+        what, got = "the run has two beginnings", f"train.resume={config.train.resume} and train.warm_start"
+        yield Fault(what, where="train.resume", got=got, wanted="one of them")
     best = config.train.checkpoint.keep_best
     if best is not None:
         yield from _metric_faults(best, config)

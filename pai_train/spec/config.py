@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
-from pai_train.spec.checkpoints import CheckpointConfig
+from pai_train.spec.checkpoints import CheckpointConfig, WarmStartConfig
 from pai_train.spec.images import ImageConfig  # noqa: TC001 - the keys are read from the hints
 
 Scalar = bool | int | float | str
@@ -176,9 +176,16 @@ class TrainConfig:
     optimizer: Annotated[Literal["adam", "adamw", "rmsprop", "sgd"], Doc("Keras optimizer.")] = "adam"
     seed: Annotated[int, Ge(0), Le(2**32 - 1), Doc("Seed of the order, the weights and dropout.")] = 17
     resume: Annotated[
-        Literal["auto", "never"],
-        Doc("auto: go on with an unfinished run of the same configuration; never: start a new generation."),
+        Literal["auto", "never"] | str,
+        Doc(
+            "auto: go on with an unfinished run of the same configuration; never: start a new generation; a checkpoint,"
+            " a run or a checkpointDir, relative to storage.root or a full URL: start a new one from its state."
+        ),
     ] = "auto"
+    warm_start: Annotated[
+        str | WarmStartConfig | None,
+        Doc("Weights of another model to begin with: where they are, or keys; null for new ones."),
+    ] = None
     deterministic: Annotated[bool, Doc("Same weights from the same start, at some cost in speed.")] = True
     steps_per_call: Annotated[
         Annotated[int, Ge(1)] | Literal["auto"],

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 STATE = "state"
 SAVED_AT = "saved_at"
-_FOLDER = re.compile(r"step-(\d{9,})(?:-(\d+))?")
+FOLDER = re.compile(r"step-(\d{9,})(?:-(\d+))?")
 
 
 @dataclass(frozen=True, order=True)
@@ -151,10 +151,7 @@ class Checkpoints:
             CheckpointError: The state cannot be read.
             StorageError: A file is missing or is not what the manifest says.
         """
-        to.mkdir(parents=True, exist_ok=True)
-        state = TrainState.from_json(manifest.extra.get(STATE, {}))
-        storage.fetch(self._store, manifest, to)
-        return state
+        return fetch_state(self._store, manifest, to)
 
     def restore(self, to: Path) -> TrainState | None:
         """Brings the newest sound checkpoint into an empty local folder; None when there is no checkpoint.
@@ -257,7 +254,7 @@ class Checkpoints:
         """Lists the checkpoints' folders in the order of saving."""
         below = join(self._url) + "/"
         names = {url.removeprefix(below).partition("/")[0] for url in sizes}
-        matches = [match for name in names if (match := _FOLDER.fullmatch(name))]
+        matches = [match for name in names if (match := FOLDER.fullmatch(name))]
         return sorted(
             _Folder(int(match[1]), int(match[2] or 0), join(url, MANIFEST_NAME) in sizes, url)
             for match in matches
@@ -276,6 +273,19 @@ class Checkpoints:
         except (CheckpointError, StorageError) as second:
             # The first error is the one to show; the caller sees both.
             error.add_note(f"The last checkpoint was not saved: {second}")
+
+
+def fetch_state(store: Store, manifest: Manifest, to: Path) -> TrainState:
+    """Brings a checkpoint's files into a local folder, verified by size and SHA-256, and returns its state.
+
+    Raises:
+        CheckpointError: The state cannot be read.
+        StorageError: A file is missing or is not what the manifest says.
+    """
+    to.mkdir(parents=True, exist_ok=True)
+    state = TrainState.from_json(manifest.extra.get(STATE, {}))
+    storage.fetch(store, manifest, to)
+    return state
 
 
 def _check_sizes(manifest: Manifest, sizes: Mapping[str, int]) -> bool:
