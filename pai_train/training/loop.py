@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from pai_train.errors import DataError
+from pai_train.training import bad_batch
 from pai_train.training.totals import Totals, add_totals, metrics
 
 if TYPE_CHECKING:
@@ -75,10 +74,15 @@ def train_steps(
         return
     for superbatch in batches:
         columns, rows = _first(superbatch, None if max_steps is None else max_steps - step)
-        totals = learner.train(columns, rows)
         last = superbatch.after.batch == 0
         epoch = superbatch.after.epoch - (1 if last else 0)
-        _check_finite(totals, step, epoch)
+        first = None if last else superbatch.after.batch - len(superbatch.rows)
+        taken = bad_batch.Steps(columns, rows, step, epoch, first)
+        try:
+            totals = learner.train(columns, rows)
+        except DataError as error:
+            raise taken.refused(error) from None
+        taken.check(totals.losses)
         step += len(rows)
         sums = add_totals(sums, totals)
         ended = last and sum(rows) == sum(superbatch.rows)
@@ -88,18 +92,6 @@ def train_steps(
             return
         if ended:
             sums = {}
-
-
-def _check_finite(totals: Totals, step: int, epoch: int) -> None:
-    """Ends a training whose loss is no number any more: what follows would be garbage, and would be saved."""
-    bad = np.flatnonzero(~np.isfinite(totals.losses))
-    if len(bad):
-        first = int(bad[0])
-        raise DataError(
-            f"the loss is {totals.losses[first]} at step {step + first + 1}, in epoch {epoch + 1}",
-            got="finite values in all columns of these steps",
-            todo="lower train.learning_rate; look for values that are far too large in the features or the label",
-        )
 
 
 def _first(superbatch: Superbatch, steps: int | None) -> tuple[Mapping[str, Any], tuple[int, ...]]:
