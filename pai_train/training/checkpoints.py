@@ -66,7 +66,7 @@ class Checkpoints:
         self._store = store
         self._url = url
         self._retention = keep
-        self._known: dict[str, Saved | None] = {}
+        self._known: dict[str, Saved] = {}
         self._scratch = scratch
         self._clock = clock
         self._lease: Lease | None = None
@@ -221,9 +221,10 @@ class Checkpoints:
         """Returns what retention asks of a checkpoint; None, which is left alone, where it is damaged."""
         if not self._retention.asks_content:
             return Saved(folder.step, folder.again, folder.url)
-        if folder.url not in self._known:
-            self._known[folder.url] = self._look_at(folder)
-        return self._known[folder.url]
+        known = self._known.get(folder.url) or self._look_at(folder)
+        if known is not None:
+            self._known[folder.url] = known
+        return known
 
     def _look_at(self, folder: _Folder) -> Saved | None:
         try:
