@@ -264,7 +264,9 @@ class TablesConfig:
 class EngineConfig:
     """How rows become tensors."""
 
-    name: Annotated[Literal["tf_data", "queue_runner"], Doc("tf.data, or TF1 queues and their runners.")]
+    name: Annotated[
+        Literal["tf_data", "queue_runner"], Doc("Parallel reads of chunks, or TF1 queues and their runners.")
+    ]
     lanes: Annotated[
         int, Ge(1), Le(256), Doc("Streams a batch is drawn from; at most this many workers can share an input.")
     ] = 4
