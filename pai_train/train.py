@@ -9,10 +9,10 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pai_train.errors import DataError, Interrupted
-from pai_train.examine import WHOLE, describe_features, learn_label, open_input, split_of
+from pai_train.examine import WHOLE, count_classes, describe_features, learn_label, open_input, split_of
 from pai_train.experiment import folder as run_folder
 from pai_train.experiment.environment import packages
 from pai_train.experiment.logs import logs
@@ -26,7 +26,6 @@ from pai_train.feed.contracts import FeedPlan, Position
 from pai_train.feed.engines import engine
 from pai_train.feed.order import lay_out
 from pai_train.feed.stats import Stats
-from pai_train.models.load import build
 from pai_train.pins import Held, Pins
 from pai_train.storage import display
 from pai_train.tables.several import snapshot_ids
@@ -36,7 +35,7 @@ from pai_train.training.generations import Run, Runs
 from pai_train.training.totals import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from pai_train.job import Job, JobInput
     from pai_train.models.contracts import LabelSpec
@@ -140,7 +139,7 @@ class _Training:
                 logger.info("output %s: created %s", output.name, output.address)
 
     def _train(self, run: Run, state: TrainState | None, restored: Path, checkpoints: Checkpoints, pins: Pins) -> None:
-        from pai_train.training.learner import Learner
+        from pai_train.learning import make_learner
         from pai_train.training.state import read_variables, weights_sha256
 
         job, record = self._job, self._record
@@ -160,13 +159,8 @@ class _Training:
         check = partial(self._check_stop, "looking at the input; nothing was trained since the last checkpoint")
         label = learn_label(item, sources["train"], check, self._bad.get("train"))
         columns = describe_features(item, sources["train"], check, self._bad.get("train"))
-        learner = Learner(
-            partial(_seeded, job.train.seed, partial(build, job.model, job.params, columns, label)),
-            label,
-            optimizer=job.train.optimizer,
-            learning_rate=job.train.learning_rate,
-            devices=job.devices,
-        )
+        count = partial(count_classes, item, sources["train"], label, check, self._bad.get("train"))
+        learner = make_learner(job, columns, label, count)
         if state is None:
             others = {name: one.snapshot for name, one in sources.items() if name != "train"}
             positions = {name: Position(snapshot, WHOLE, 0, 0, 0, ()) for name, snapshot in others.items()}
@@ -237,14 +231,14 @@ class _Training:
         return state
 
     def _plan(self, item: JobInput, label: LabelSpec, learner: Learner) -> FeedPlan:
-        from pai_train.training.learner import auto_steps
+        from pai_train.training.call_size import auto_steps
 
         config = self._job.train
         steps = config.steps_per_call
         if steps == "auto":
             steps = auto_steps(learner.parameters, config.batch_size, learner.image_bytes)
         return FeedPlan(
-            columns=(*item.features, label.column),
+            columns=(*item.features, label.column, *((item.weight,) if item.weight else ())),
             batch_size=config.batch_size,
             defaults=item.defaults,
             epochs=config.epochs,
@@ -254,14 +248,22 @@ class _Training:
             lanes=self._job.engine.lanes,
             split=split_of(item, "train"),
             bad_rows=self._bad.get("train"),
-            steps=min(steps, config.checkpoint.every_steps or steps),
+            steps=min(steps, config.checkpoint.every_steps or steps, config.evaluate_every_steps or steps),
             drop_remainder=config.drop_remainder,
         )
 
     def _held_out(self, plan: FeedPlan, sources: Mapping[str, Source]) -> tuple[Source, FeedPlan] | None:
         """Returns what to evaluate on: the input `test`, or the rows that the split holds out."""
         test, item = self._job.inputs.get("test"), self._job.inputs["train"]
-        plan = replace(plan, epochs=None, shuffle="none", batch_size=max(plan.batch_size, 256), drop_remainder=False)
+        columns = tuple(name for name in plan.columns if name != item.weight)
+        plan = replace(
+            plan,
+            columns=columns,
+            epochs=None,
+            shuffle="none",
+            batch_size=max(plan.batch_size, 256),
+            drop_remainder=False,
+        )
         if test is not None:
             return sources["test"], replace(plan, defaults=test.defaults, split=None, bad_rows=self._bad.get("test"))
         if item.split is not None:
@@ -308,14 +310,6 @@ class _Training:
     def _check_stop(self, work: str) -> None:
         if self._signals.requested:
             raise Interrupted(f"asked to stop while {work}", todo="the same command goes on")
-
-
-def _seeded(seed: int, make: Callable[[], Any]) -> Any:
-    """Makes a model from the seed alone; the random pauses of stores have drawn from the same source."""
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    return make()
 
 
 def _note_storage(record: Record, job: Job) -> None:

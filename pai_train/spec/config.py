@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
 from pai_train.spec.images import ImageConfig  # noqa: TC001 - the keys are read from the hints
+from pai_train.spec.train_config import StepConfig
 
 Scalar = bool | int | float | str
 
@@ -100,6 +101,9 @@ class InputConfig:
         list[str] | None, Doc("Columns the model sees; left out, all but the label, and of images the image.")
     ] = None
     label: Annotated[str | LabelConfig | None, Doc("The column to predict, or column, task and classes.")] = None
+    weight: Annotated[
+        str | None, Doc("Of train: a column of numbers, 0 or more, that weigh each row's loss; no feature.")
+    ] = None
     split: Annotated[SplitConfig | None, Doc("Hold out part of the rows for evaluation.")] = None
     shuffle: Annotated[
         Literal["none", "block", "window"],
@@ -171,7 +175,7 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(StepConfig):
     """How to train."""
 
     epochs: Annotated[int, Ge(1), Doc("How often the training rows are read.")] = 10
