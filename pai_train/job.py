@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pai_train.origins import Origins
     from pai_train.spec.address import TableRef
+    from pai_train.spec.checkpoints import WarmStartConfig
     from pai_train.spec.config import EngineConfig, TrainConfig
     from pai_train.spec.contracts import Source, WriteSession
     from pai_train.spec.images import ImageType
@@ -124,6 +126,8 @@ class Job:
         inputs: By name; `train` is there.
         outputs: By name.
         checkpoints: URL of checkpointDir.
+        origins: What it begins from.
+        warm_start: Which weights it takes over.
         stores: How stores are reached.
         tables: Opens the table store.
         model: The builder's name.
@@ -131,7 +135,8 @@ class Job:
         train: How to train.
         engine: How rows become tensors.
         devices: What the replicas run on.
-        reproduce: Gives the line that repeats the run, from its run_id and the snapshots of its inputs.
+        reproduce: Gives the line that repeats the run, from its run_id, the snapshots of its inputs and the checkpoint
+            it began from.
     """
 
     recipe: str | None
@@ -145,6 +150,8 @@ class Job:
     inputs: Mapping[str, JobInput]
     outputs: Mapping[str, JobOutput]
     checkpoints: str
+    origins: Origins
+    warm_start: WarmStartConfig | None
     stores: Stores
     tables: Callable[[], Tables]
     model: str
@@ -152,4 +159,4 @@ class Job:
     train: TrainConfig
     engine: EngineConfig
     devices: Devices
-    reproduce: Callable[[str, Mapping[str, str]], str]
+    reproduce: Callable[[str, Mapping[str, str], str | None], str]

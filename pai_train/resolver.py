@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
-import shutil
-import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pai_train import inputs, outputs
+from pai_train import inputs, origins, outputs
 from pai_train.errors import DeviceError, Fault, PaiTrainError, Refused
-from pai_train.experiment.reproduce import reproduce_line
+from pai_train.experiment.reproduce import reproduce_job
 from pai_train.front import recipes
 from pai_train.inputs import Rooms
 from pai_train.job import Job, JobInput, JobOutput
@@ -22,11 +20,10 @@ from pai_train.launch.native import native_stderr
 from pai_train.needs import fit_together
 from pai_train.places import overlaps, place_faults
 from pai_train.roles import suited
-from pai_train.spec.address import parse_table
+from pai_train.spec.checkpoints import warm_start_of
 from pai_train.spec.config import STORAGE_SCHEMES
 from pai_train.spec.expiry import named_tables
 from pai_train.spec.oss_address import addresses
-from pai_train.spec.tokens import is_name
 from pai_train.storage import Access, CacheOptions, Limits, StorageOptions, Stores, resolve
 from pai_train.training.signals import StopSignals, interrupting
 
@@ -36,6 +33,7 @@ if TYPE_CHECKING:
     from pai_train.experiment.record import Record
     from pai_train.findings import Report
     from pai_train.front.composed import Composed
+    from pai_train.origins import Origins
     from pai_train.spec.config import JobConfig
     from pai_train.stage import Staged
     from pai_train.tables.contracts import Tables
@@ -84,7 +82,7 @@ def resolve_job(composed: Composed) -> Job:
         config, stores = _opened(composed)
         # Images are decoded by TensorFlow, whose devices are chosen before its first operation.
         devices = _devices(config, composed) if _decodes(config) else None
-        found_inputs, found_outputs, checkpoints = _look(config, composed, stores)
+        found_inputs, found_outputs, checkpoints, begins = _look(config, composed, stores)
     return Job(
         recipe=composed.recipe,
         recipe_file=composed.recipe_file,
@@ -97,6 +95,8 @@ def resolve_job(composed: Composed) -> Job:
         inputs=found_inputs,
         outputs=found_outputs,
         checkpoints=checkpoints,
+        origins=begins,
+        warm_start=warm_start_of(config),
         stores=stores,
         tables=lambda: _tables(config, stores),
         model=config.model.name,
@@ -104,7 +104,7 @@ def resolve_job(composed: Composed) -> Job:
         train=config.train,
         engine=config.engine,
         devices=devices or _devices(config, composed),
-        reproduce=lambda run_id, snapshots: _reproduce(composed, run_id, snapshots),
+        reproduce=partial(reproduce_job, composed.config, composed.overrides),
     )
 
 
@@ -179,16 +179,18 @@ def _opened(composed: Composed, *, impatient: bool = False) -> tuple[JobConfig, 
 
 def _look(
     config: JobConfig, composed: Composed, stores: Stores
-) -> tuple[dict[str, JobInput], dict[str, JobOutput], str]:
+) -> tuple[dict[str, JobInput], dict[str, JobOutput], str, Origins]:
     places = place_faults(config, stores)
     faults = [*places, *(replace(fault, where=_model_key(fault)) for fault in _model_faults(config))]
     if any(fault.where != "checkpointDir" for fault in places):
         raise Refused(faults)
     checkpoints, begun = "", False
+    begins, found_faults = origins.look(config, stores)
+    faults += found_faults
     if not places:
         checkpoints = resolve(config.storage.root, config.checkpointDir)
         try:
-            begun = _begun(config, composed, stores)
+            begun = _begun(config, composed, stores, begins.resume)
         except PaiTrainError as error:
             faults.append(replace(error.fault, where="checkpointDir"))
     try:
@@ -216,7 +218,7 @@ def _look(
         faults += overlaps(config, found_inputs, found_outputs)
     if faults:
         raise Refused(faults)
-    return found_inputs, found_outputs, checkpoints
+    return found_inputs, found_outputs, checkpoints, begins
 
 
 def _model_faults(config: JobConfig) -> list[Fault]:
@@ -276,13 +278,13 @@ def _samples(composed: Composed) -> list[Path]:
     return [*beside, recipes.folder("recipes") / "data"]
 
 
-def _begun(config: JobConfig, composed: Composed, stores: Stores) -> bool:
+def _begun(config: JobConfig, composed: Composed, stores: Stores, begins_from: str | None = None) -> bool:
     """Tells whether an unfinished run of this configuration will be gone on with."""
     from pai_train.training.generations import Runs
 
     checkpoints = resolve(config.storage.root, config.checkpointDir)
     runs = Runs(stores.open(checkpoints), checkpoints)
-    return config.train.resume == "auto" and runs.unfinished(composed.config_hash) is not None
+    return config.train.resume != "never" and runs.unfinished(composed.config_hash, begins_from) is not None
 
 
 def _storage_options(config: JobConfig, roles: Mapping[str, str]) -> StorageOptions:
@@ -325,24 +327,6 @@ def _devices(config: JobConfig, composed: Composed) -> Devices:
             return prepare(config.gpus, config.on_missing_gpu, deterministic=train.deterministic, seed=train.seed)
     except DeviceError as error:
         raise Refused([_placed(composed, replace(error.fault, where="gpus"))]) from None
-
-
-def _reproduce(composed: Composed, run_id: str, snapshots: Mapping[str, str]) -> str:
-    """Returns the line that runs this again beside what it wrote, with the interpreter it ran with."""
-    config = composed.config
-    fresh: dict[str, str] = {"checkpointDir": f"{config.checkpointDir.rstrip('/')}-again-{run_id}"}
-    for name, output in config.outputs.items():
-        if output.table is not None:
-            ref = parse_table(output.table, config.tables.project)
-            again = str(replace(ref, name=f"{ref.name}_again_{run_id}"))
-            fresh[f"outputs.{name}.table"] = again.rpartition("/")[2] if is_name(output.table) else again
-        else:
-            fresh[f"outputs.{name}.oss"] = f"{(output.oss or '').rstrip('/')}-again-{run_id}"
-    line = reproduce_line(os.getcwd(), composed.overrides, snapshots=snapshots, fresh=fresh)
-    found = shutil.which("python")
-    if found is not None and Path(found).resolve() == Path(sys.executable).resolve() and sys.prefix in found:
-        return line
-    return line.replace("python -m pai_train", f"{shlex.quote(sys.executable)} -m pai_train", 1)
 
 
 def _placed(composed: Composed, fault: Fault) -> Fault:

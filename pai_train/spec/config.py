@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
+from pai_train.spec.checkpoints import CheckpointConfig, WarmStartConfig
 from pai_train.spec.images import ImageConfig  # noqa: TC001 - the keys are read from the hints
 from pai_train.spec.train_config import StepConfig
 
@@ -166,15 +167,6 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointConfig:
-    """When the state is saved."""
-
-    every_steps: Annotated[int | None, Ge(1), Doc("Save after this many steps; null for by time alone.")] = None
-    every_seconds: Annotated[float, Gt(0), Doc("Save when this many seconds have passed since the last save.")] = 60.0
-    keep_last: Annotated[int, Ge(1), Doc("How many checkpoints of a generation are kept.")] = 2
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainConfig(StepConfig):
     """How to train."""
 
@@ -188,9 +180,16 @@ class TrainConfig(StepConfig):
     optimizer: Annotated[Literal["adam", "adamw", "rmsprop", "sgd"], Doc("Keras optimizer.")] = "adam"
     seed: Annotated[int, Ge(0), Le(2**32 - 1), Doc("Seed of the order, the weights and dropout.")] = 17
     resume: Annotated[
-        Literal["auto", "never"],
-        Doc("auto: go on with an unfinished run of the same configuration; never: start a new generation."),
+        Literal["auto", "never"] | str,
+        Doc(
+            "auto: go on with an unfinished run of the same configuration; never: start a new generation; a checkpoint,"
+            " a run or a checkpointDir, relative to storage.root or a full URL: start a new one from its state."
+        ),
     ] = "auto"
+    warm_start: Annotated[
+        str | WarmStartConfig | None,
+        Doc("Weights of another model to begin with: where they are, or keys; null for new ones."),
+    ] = None
     deterministic: Annotated[bool, Doc("Same weights from the same start, at some cost in speed.")] = True
     steps_per_call: Annotated[
         Annotated[int, Ge(1)] | Literal["auto"],

@@ -66,6 +66,7 @@ class Fit:
         input: Name of the training input in the state.
         source: Where its rows are, for `stats`; None for unnamed.
         clock: Seconds, monotonic.
+        worth: Whether a state just measured is saved, however short ago the last one was.
         stats: What the input cost.
     """
 
@@ -80,6 +81,7 @@ class Fit:
     input: str = "train"
     source: str | None = None
     clock: Callable[[], float] = time.monotonic
+    worth: Callable[[TrainState], bool] = lambda state: False
     stats: Stats = field(default_factory=Stats)
 
     def run(self, state: TrainState) -> TrainState:
@@ -120,6 +122,7 @@ class Fit:
                     f"asked to stop, saved behind step {state.step}", todo="the same command goes on from there"
                 )
             due = every is not None and state.step // every > saved.step // every
+            due = due or (call.ended and self.worth(state))
             if due or self.clock() - saved_at >= self.config.checkpoint.every_seconds:
                 upload = self.checkpoints.save(state, self._write)
                 saved_at, saved = self.clock(), state

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from pai_train.errors import DataError
+from pai_train.training import bad_batch
 from pai_train.training.totals import Totals, add_totals, metrics
 
 if TYPE_CHECKING:
@@ -80,10 +79,16 @@ def train_steps(
     for superbatch in batches:
         last = superbatch.after.batch == 0
         epoch = superbatch.after.epoch - (1 if last else 0)
-        left, ended = sum(superbatch.rows), False
+        first = None if last else superbatch.after.batch - len(superbatch.rows)
+        begun, left, ended = step, sum(superbatch.rows), False
         for columns, rows in _parts(superbatch, step, max_steps, cut):
-            totals = learner.train(columns, rows)
-            _check_finite(totals, step, epoch)
+            at = None if first is None else first + step - begun
+            taken = bad_batch.Steps(columns, rows, step, epoch, at)
+            try:
+                totals = learner.train(columns, rows)
+            except DataError as error:
+                raise taken.refused(error) from None
+            taken.check(totals.losses)
             step += len(rows)
             left -= sum(rows)
             sums = add_totals(sums, totals)
@@ -95,18 +100,6 @@ def train_steps(
             return
         if ended:
             sums = {}
-
-
-def _check_finite(totals: Totals, step: int, epoch: int) -> None:
-    """Ends a training whose loss is no number any more: what follows would be garbage, and would be saved."""
-    bad = np.flatnonzero(~np.isfinite(totals.losses))
-    if len(bad):
-        first = int(bad[0])
-        raise DataError(
-            f"the loss is {totals.losses[first]} at step {step + first + 1}, in epoch {epoch + 1}",
-            got="finite values in all columns of these steps",
-            todo="lower train.learning_rate; look for values that are far too large in the features or the label",
-        )
 
 
 def _parts(
