@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from pai_train.pai.mirror import is_remote
 from pai_train.pai.remote_files import as_tensorflow_says
+from pai_train.pai.remote_names import everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,14 +102,15 @@ def _object_saver(mirror: Mirror) -> None:
 def _reader(mirror: Mirror) -> None:
     from tensorflow.python.training import checkpoint_utils, py_checkpoint_reader
 
-    native = py_checkpoint_reader.CheckpointReader
+    native = py_checkpoint_reader.NewCheckpointReader
 
-    def reader(prefix: bytes) -> Any:
-        name = tf.compat.as_str(prefix)
+    @wraps(native)
+    def new_checkpoint_reader(filepattern: Any) -> Any:
+        name = tf.compat.as_str(os.fspath(filepattern))
         with as_tensorflow_says():
-            return native(mirror.stage_prefix(name).encode() if is_remote(name) else prefix)
+            return native(mirror.stage_prefix(name) if is_remote(name) else filepattern)
 
-    py_checkpoint_reader.CheckpointReader = reader
+    everywhere("NewCheckpointReader", native, new_checkpoint_reader)
     old = checkpoint_utils.init_from_checkpoint
 
     @wraps(old)
@@ -119,5 +121,4 @@ def _reader(mirror: Mirror) -> None:
                 ckpt_dir_or_file = mirror.stage_prefix(tf.train.latest_checkpoint(name) or name)
         return old(ckpt_dir_or_file, assignment_map)
 
-    checkpoint_utils.init_from_checkpoint = init_from_checkpoint
-    tf.compat.v1.train.init_from_checkpoint = init_from_checkpoint
+    everywhere("init_from_checkpoint", old, init_from_checkpoint)

@@ -185,7 +185,7 @@ class RemoteFiles:
         """Returns whether there is such a folder, or it was made here."""
         url = join(url)
         made = any(f"{one}/".startswith(f"{url}/") for one in self._made)
-        return made or bool(self._mirror.store(url).list(url))
+        return made or bool(self._mirror.being_written(url) or self._mirror.store(url).list(url))
 
     def HasAtomicMove(self, url: str) -> bool:  # noqa: N802
         """Returns false: whole objects are put, and none needs to be renamed into place."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import wraps
 from pathlib import Path
@@ -168,30 +169,29 @@ def _readers(names: _Names) -> None:
 def _records(mirror: Mirror) -> None:
     from tensorflow.python.lib.io import tf_record
 
-    native = tf_record.TFRecordWriter
+    # Its own methods name the class, which therefore stays, and is changed in place.
+    writer = tf_record.TFRecordWriter
+    old_init, old_close = writer.__init__, writer.close
 
-    class TFRecordWriter(native):  # type: ignore[misc, valid-type]
-        """TensorFlow's own, which sends a remote file when it is closed."""
+    @wraps(old_init)
+    def init(self: Any, path: Any, options: Any = None) -> None:
+        name = tf.compat.as_str(os.fspath(path))
+        self._sent_to = mirror.local(name) if is_remote(name) else None
+        old_init(self, self._sent_to or path, options)
+        if self._sent_to is not None:
+            mirror.writing(self._sent_to, self.close)
 
-        def __init__(self, path: Any, options: Any = None) -> None:
-            name = tf.compat.as_str(tf.compat.path_to_str(path)) if hasattr(tf.compat, "path_to_str") else str(path)
-            self._path = mirror.local(name) if is_remote(name) else None
-            super().__init__(self._path or path, options)
-            if self._path is not None:
-                mirror.writing(self._path, self.close)
+    @wraps(old_close)
+    def close(self: Any) -> None:
+        old_close(self)
+        path, self._sent_to = self._sent_to, None
+        if path is not None:
+            mirror.written(path)
+            with as_tensorflow_says():
+                mirror.push(path)
 
-        def close(self) -> None:
-            super().close()
-            path, self._path = self._path, None
-            if path is not None:
-                mirror.written(path)
-                with as_tensorflow_says():
-                    mirror.push(path)
-
-        def __exit__(self, *exc: object) -> None:
-            self.close()
-
-    everywhere("TFRecordWriter", native, TFRecordWriter)
+    writer.__init__, writer.close = init, close
+    writer.__exit__ = lambda self, *exc: self.close()
     iterator = tf_record.tf_record_iterator
 
     @wraps(iterator)

@@ -8,6 +8,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+import warnings
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,7 @@ def install(real: ModuleType, made: dict[str, Callable[[], ModuleType]]) -> None
 
     # Whoever runs an old script knows that it is old.
     deprecation._PRINT_DEPRECATION_WARNINGS = False
+    warnings.filterwarnings("ignore", r"`tf\.[\w.]+` is deprecated and will be removed", UserWarning)
     real.compat.v1.disable_v2_behavior()
     shim: Any = TensorFlow(real)
     sys.modules["tensorflow"] = shim

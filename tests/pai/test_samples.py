@@ -107,22 +107,6 @@ def test_csvtest(desk):
     assert lines == ["b'b'", "b'2'", "b''", "b'7'"]
 
 
-def test_csvtest_over_oss(desk, oss_server):
-    root = oss_server.root()
-    desk.settings |= {**oss_server.env, "OSS_ENDPOINT": oss_server.endpoint}
-    with_env(oss_server, root)
-    lines = desk.done(CSVTEST, f"--buckets={root}/", f"--checkpointDir={root}/model/")
-    assert lines == ["b'b'", "b'2'", "b''", "b'7'"]
-
-
-def with_env(server, root):
-    import pytest
-
-    with pytest.MonkeyPatch.context() as patch:
-        server.enter(patch)
-        server.stores().open(root).put(f"{root}/csvtest.csv", LINES)
-
-
 def test_iris(desk):
     columns = [[i / 4 for i in range(150)]] * 4
     table = desk.make("create table iris(f1 double,f2 double,f3 double,f4 double,kind string)", *columns, ["k"] * 150)
