@@ -35,6 +35,7 @@ class Outputs:
         self._declared = [settings().ref(table) for table in declared]
         self._record = record
         self._writers: weakref.WeakSet[paiio.TableWriter] = weakref.WeakSet()
+        self._dropped: set[str] = set()
 
     def open(self, table: str) -> None:
         """Notes that a table is going to be written.
@@ -57,9 +58,13 @@ class Outputs:
         """Notes a writer."""
         self._writers.add(writer)
 
+    def drop(self, writer: paiio.TableWriter) -> None:
+        """Notes a writer that goes without having been closed."""
+        self._dropped.add(str(writer._ref))
+
     def unclosed(self) -> list[str]:
         """Returns the tables whose writers were not closed: their rows are not published."""
-        return sorted({str(writer._ref) for writer in self._writers if not writer._done})
+        return sorted(self._dropped | {str(writer._ref) for writer in self._writers if not writer._done})
 
 
 def _covers(declared: TableRef, ref: TableRef) -> bool:
@@ -79,6 +84,11 @@ class _Made:
                 outputs.open(table)
                 super().__init__(table, slice_id, *more, **options)
                 outputs.keep(self)
+
+            def __del__(self) -> None:
+                if not self._done:
+                    outputs.drop(self)
+                    self.abort()
 
         class TableReader(paiio.TableReader):
             """A reader that hands out rows as common_io does: lists of tuples, text as str."""

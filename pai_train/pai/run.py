@@ -95,28 +95,39 @@ def _processes(
     mirror: Path,
     starter: Starter,
 ) -> int:
+    cwd, ended = job.folder.absolute(), work / "ended"
+    shutil.rmtree(ended, ignore_errors=True)
+    ended.mkdir()
     children: list[Child] = []
-    cwd = str(job.folder.absolute())
     with StopSignals() as signals:
         try:
             for process in job.processes:
                 name = name_of(process)
-                orders = Orders(str(entry[0]), str(entry[1]), cwd, job.outputs, str(records / name), str(mirror))
+                orders = Orders(
+                    entry=str(entry[0]),
+                    folder=str(entry[1]),
+                    cwd=str(cwd),
+                    outputs=job.outputs,
+                    record=str(records / name),
+                    mirror=str(mirror),
+                    done=str(ended / name) if len(job.processes) > 1 else "",
+                )
                 argv = [sys.executable, "-P", "-m", "pai_train.pai.script", orders.to_text(), *process.flags]
                 log = work / "logs" / f"{name}.log"
-                children.append(starter(argv, log=log, env={**env, **process.env}, cwd=Path(cwd)))
-            shown = children[shown_of(job.processes)]
-            with Follower(shown.log, sys.stdout) as follower:
-                return _watch(job.processes, children, follower, lambda: signals.requested)
+                children.append(starter(argv, log=log, env={**env, **process.env}, cwd=cwd))
+            with Follower(children[shown_of(job.processes)].log, sys.stdout) as follower:
+                return _watch(job.processes, children, follower, ended, lambda: signals.requested)
         finally:
             for child in children:
                 child.kill()
+            shutil.rmtree(ended, ignore_errors=True)
 
 
 def _watch(
     processes: Sequence[ScriptProcess],
     children: Sequence[Child],
     follower: Follower,
+    ended: Path,
     stop_requested: Callable[[], bool],
 ) -> int:
     """Waits until the workers are done; ends everything when one process fails."""
@@ -126,23 +137,30 @@ def _watch(
         codes = [child.poll() for child in children]
         failed = next((at for at, code in enumerate(codes) if code not in (None, EXIT_DONE)), None)
         if failed is not None:
-            stop_all(children, GRACE_S)
+            _stop(processes, children)
             follower.show()
             return _failure(processes[failed], children[failed], codes[failed] or 0, follower)
         if stop_requested():
-            stop_all(children, GRACE_S)
+            _stop(processes, children)
             follower.show()
             sys.stderr.write("the script was asked to stop; nothing is published\n")
             return EXIT_INTERRUPTED
-        left = [process.job_name for process, code in zip(processes, codes, strict=True) if code is None]
-        if not left:
-            return EXIT_DONE
+        running = [process for process, code in zip(processes, codes, strict=True) if code is None]
+        left = [process.job_name for process in running if not (ended / name_of(process)).exists()]
         if all(name in _OUTLASTED for name in left):
             done_at = done_at or time.monotonic()
             if "evaluator" not in left or time.monotonic() - done_at > _EVALUATOR_S:
-                stop_all([child for child, code in zip(children, codes, strict=True) if code is None], GRACE_S)
+                _stop(processes, children)
                 return EXIT_DONE
         time.sleep(POLL_S)
+
+
+def _stop(processes: Sequence[ScriptProcess], children: Sequence[Child]) -> None:
+    """Ends all; parameter servers last and at once: inside `server.join()` no Python runs that could heed a signal."""
+    servers = [child for process, child in zip(processes, children, strict=True) if process.job_name == "ps"]
+    stop_all([child for child in children if child not in servers], GRACE_S)
+    for child in servers:
+        child.kill()
 
 
 def _failure(process: ScriptProcess, child: Child, code: int, follower: Follower) -> int:

@@ -29,6 +29,8 @@ class Orders:
         cwd: Where it runs.
         outputs: Addresses of the tables that it may write.
         record: Gets a line for each table that it opens for writing.
+        done: In a cluster, a file that says that the script has ended well. The process then stays until it is told to
+            end: its server may be needed by others, which wait for ever where it is gone.
         mirror: Where copies of remote files lie, shared by all processes of the script.
     """
 
@@ -38,6 +40,7 @@ class Orders:
     outputs: tuple[str, ...]
     record: str
     mirror: str
+    done: str = ""
 
     def to_text(self) -> str:
         """Returns the orders as an argument of a command line."""
@@ -84,7 +87,18 @@ def _run(orders: Orders, flags: list[str]) -> int:
     if code == EXIT_DONE:
         mirror.finish()
         names.close_all(outputs)
+        if orders.done:
+            _stay(Path(orders.done))
     return code
+
+
+def _stay(done: Path) -> None:
+    """Says that all is done, and waits to be ended."""
+    sys.stdout.flush()
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(EXIT_DONE))
+    done.touch()
+    while True:
+        signal.pause()
 
 
 def _script(orders: Orders) -> int:

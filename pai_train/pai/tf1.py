@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _OURS = {"contrib": "pai_train.pai.contrib", "estimator": "pai_train.pai.estimator"}
 """What TensorFlow no longer has, and where it is made anew; each is there or not."""
 
+_LONG_WAIT_S, _WAIT_S = 30, 1
 _LEGACY_KERAS = "tf_keras.api._v1.keras"
 
 
@@ -145,11 +146,20 @@ def install(real: ModuleType, made: dict[str, Callable[[], ModuleType]]) -> None
     # Whoever runs an old script knows that it is old.
     deprecation._PRINT_DEPRECATION_WARNINGS = False
     warnings.filterwarnings("ignore", r"`tf\.[\w.]+` is deprecated and will be removed", UserWarning)
+    _short_waits()
     real.compat.v1.disable_v2_behavior()
     shim: Any = TensorFlow(real)
     sys.modules["tensorflow"] = shim
     sys.meta_path.insert(0, _Finder(made))
     _old_flags(real.compat.v1.flags)
+
+
+def _short_waits() -> None:
+    """Lets a worker look each second, not each half minute, whether the chief has made the variables."""
+    from tensorflow.python.training.session_manager import SessionManager
+
+    init = SessionManager.__init__
+    init.__defaults__ = tuple(_WAIT_S if value == _LONG_WAIT_S else value for value in init.__defaults__)
 
 
 def _old_flags(flags: Any) -> None:
