@@ -10,7 +10,7 @@ from pai_train.errors import Fault, did_you_mean, nearest
 from pai_train.pai import addresses, gpus, place
 from pai_train.pai.cluster import cards_of, read_cluster
 from pai_train.pai.keys import BY_NAME, KEYS, is_true, misfit
-from pai_train.pai.outputs import read_statements, read_tables
+from pai_train.pai.named_tables import read_statements, read_tables
 from pai_train.pai.statement import Argument, Statement
 from pai_train.pai.variables import Variables
 
@@ -164,7 +164,9 @@ class _Reading:
             self.faults.append(Fault("-name is missing", self.statement.where, wanted="-name tensorflow"))
         elif not value.lower().startswith("tensorflow"):
             todo = _OTHERS.get(value.lower()) or did_you_mean(value, ["tensorflow"])
-            self.faults.append(Fault("only TensorFlow's components are run here", name.where, value, "tensorflow", todo))
+            self.faults.append(
+                Fault("only TensorFlow's components are run here", name.where, value, "tensorflow", todo)
+            )
         project = self.statement.project
         if project is not None and self.filled(project) not in ("algo_public", None):
             self.notes.append(f"{project.where}: components come from algo_public; {project.value!r} has no effect")
@@ -300,5 +302,3 @@ class _Reading:
             what = f"cannot be split into words: {str(error).lower()}"
             self.faults.append(Fault(what, given.where, given.value, todo="close each quote"))
             return ()
-
-
