@@ -1,0 +1,22 @@
+"""Every `check_…` function of the check modules, each in a process forked from one that has TensorFlow 1."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+CHECKS = [
+    (path.stem, name)
+    for path in sorted(HERE.glob("checks_*.py"))
+    for name in re.findall(r"^def (check_\w+)\(", path.read_text(), re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize(("module", "name"), CHECKS, ids=[f"{module[7:]}-{name[6:]}" for module, name in CHECKS])
+def test_check(tf1, tmp_path, module, name):
+    before = len(tf1.output)
+    pid = tf1.start("tests.pai_shims.tf1:check", f"tests.pai_shims.{module}", name, str(tmp_path))
+    assert tf1.wait(pid, 120) == 0, tf1.output[before:]
