@@ -9,13 +9,18 @@ import pytest
 
 HERE = Path(__file__).parent
 CHECKS = [
-    (path.stem, name)
+    pytest.param(
+        path.stem,
+        name,
+        id=f"{path.stem[7:]}-{name[6:]}",
+        marks=[pytest.mark.full] if name.startswith("check_full_") else [],
+    )
     for path in sorted(HERE.glob("checks_*.py"))
     for name in re.findall(r"^def (check_\w+)\(", path.read_text(), re.MULTILINE)
 ]
 
 
-@pytest.mark.parametrize(("module", "name"), CHECKS, ids=[f"{module[7:]}-{name[6:]}" for module, name in CHECKS])
+@pytest.mark.parametrize(("module", "name"), CHECKS)
 def test_check(tf1, tmp_path, module, name):
     before = len(tf1.output)
     pid = tf1.start("tests.pai_shims.tf1:check", f"tests.pai_shims.{module}", name, str(tmp_path))

@@ -64,8 +64,8 @@ def streaming_pearson_correlation(
 
         value = correlation(*(one for one, _ in means))
         update = correlation(*(one for _, one in means))
-        tf.add_to_collections(metrics_collections, value)
-        tf.add_to_collections(updates_collections, update)
+        tf.add_to_collections(metrics_collections or (), value)
+        tf.add_to_collections(updates_collections or (), update)
         return value, update
 
 

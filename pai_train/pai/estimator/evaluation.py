@@ -73,8 +73,10 @@ def write_events(folder: str, results: Mapping[str, Any]) -> None:
     for name, value in results.items():
         if name != "global_step" and np.ndim(value) == 0 and np.issubdtype(np.asarray(value).dtype, np.number):
             summary.value.add(tag=name, simple_value=float(value))
-    writer = tf.summary.FileWriter(folder)
-    writer.add_summary(summary, int(results["global_step"]))
+    step = int(results["global_step"])
+    # A file is called after its second: two evaluations in one would be one file.
+    writer = tf.summary.FileWriter(folder, filename_suffix=f".{step}")
+    writer.add_summary(summary, step)
     writer.close()
 
 
