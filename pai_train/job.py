@@ -55,6 +55,7 @@ class JobInput:
         columns: Its columns with declared types, in order.
         features: The columns the model sees.
         label: What is learned of it.
+        weight: The column that weighs the rows, of the training input.
         defaults: Values that stand for null.
         split: Share and seed of the held-out rows.
         shuffle: Order of its rows in training.
@@ -72,6 +73,7 @@ class JobInput:
     columns: Mapping[str, MaxComputeType | ImageType]
     features: tuple[str, ...]
     label: LabelPlan | None
+    weight: str | None
     defaults: Mapping[str, Any]
     split: tuple[float, int] | None
     shuffle: Literal["none", "block", "window"]

@@ -19,6 +19,7 @@ from pai_train.job import Job, JobInput, JobOutput
 from pai_train.launch.native import native_stderr
 from pai_train.needs import fit_together
 from pai_train.places import overlaps, place_faults
+from pai_train.roles import suited
 from pai_train.spec.checkpoints import warm_start_of
 from pai_train.spec.config import STORAGE_SCHEMES
 from pai_train.spec.expiry import named_tables
@@ -204,7 +205,7 @@ def _look(
             found_inputs[name] = item
     found_outputs: dict[str, JobOutput] = {}
     if "train" in found_inputs:
-        faults += fit_together(found_inputs)
+        faults += [*fit_together(found_inputs), *suited(config.train, found_inputs["train"].label)]
         made = outputs.made_by(found_inputs["train"])
         for name, wanted in config.outputs.items():
             if made is None or wanted.input not in found_inputs:

@@ -9,11 +9,11 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pai_train.begin import begin
 from pai_train.errors import DataError, Interrupted
-from pai_train.examine import WHOLE, describe_features, learn_label, open_input, split_of
+from pai_train.examine import WHOLE, count_classes, describe_features, learn_label, open_input, split_of
 from pai_train.experiment import folder as run_folder
 from pai_train.experiment.environment import packages
 from pai_train.experiment.logs import logs
@@ -27,7 +27,6 @@ from pai_train.feed.contracts import FeedPlan, Position
 from pai_train.feed.engines import engine
 from pai_train.feed.order import check_position, lay_out
 from pai_train.feed.stats import Stats
-from pai_train.models.load import build
 from pai_train.pins import Pins, held
 from pai_train.storage import display
 from pai_train.training.checkpoints import Checkpoints
@@ -37,7 +36,7 @@ from pai_train.training.retention import Retention
 from pai_train.training.totals import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from pai_train.begin import Beginning
     from pai_train.job import Job, JobInput
@@ -142,7 +141,7 @@ class _Training:
                 logger.info("output %s: created %s", output.name, output.address)
 
     def _train(self, run: Run, begun: Beginning, checkpoints: Checkpoints, pins: Pins) -> None:
-        from pai_train.training.learner import Learner
+        from pai_train.learning import make_learner
         from pai_train.training.state import weights_sha256
 
         job, record, state = self._job, self._record, begun.state
@@ -162,13 +161,8 @@ class _Training:
         check = partial(self._check_stop, "looking at the input; nothing was trained since the last checkpoint")
         label = learn_label(item, sources["train"], check, self._bad.get("train"))
         columns = describe_features(item, sources["train"], check, self._bad.get("train"))
-        learner = Learner(
-            partial(_seeded, job.train.seed, partial(build, job.model, job.params, columns, label)),
-            label,
-            optimizer=job.train.optimizer,
-            learning_rate=job.train.learning_rate,
-            devices=job.devices,
-        )
+        count = partial(count_classes, item, sources["train"], label, check, self._bad.get("train"))
+        learner = make_learner(job, columns, label, count)
         if state is None:
             others = {name: one.snapshot for name, one in sources.items() if name != "train"}
             positions = {name: Position(snapshot, WHOLE, 0, 0, 0, ()) for name, snapshot in others.items()}
@@ -242,14 +236,14 @@ class _Training:
         return state
 
     def _plan(self, item: JobInput, label: LabelSpec, learner: Learner) -> FeedPlan:
-        from pai_train.training.learner import auto_steps
+        from pai_train.training.call_size import auto_steps
 
         config = self._job.train
         steps = config.steps_per_call
         if steps == "auto":
             steps = auto_steps(learner.parameters, config.batch_size, learner.image_bytes)
         return FeedPlan(
-            columns=(*item.features, label.column),
+            columns=(*item.features, label.column, *((item.weight,) if item.weight else ())),
             batch_size=config.batch_size,
             defaults=item.defaults,
             epochs=config.epochs,
@@ -259,14 +253,22 @@ class _Training:
             lanes=self._job.engine.lanes,
             split=split_of(item, "train"),
             bad_rows=self._bad.get("train"),
-            steps=min(steps, config.checkpoint.every_steps or steps),
+            steps=min(steps, config.checkpoint.every_steps or steps, config.evaluate_every_steps or steps),
             drop_remainder=config.drop_remainder,
         )
 
     def _held_out(self, plan: FeedPlan, sources: Mapping[str, Source]) -> tuple[Source, FeedPlan] | None:
         """Returns what to evaluate on: the input `test`, or the rows that the split holds out."""
         test, item = self._job.inputs.get("test"), self._job.inputs["train"]
-        plan = replace(plan, epochs=None, shuffle="none", batch_size=max(plan.batch_size, 256), drop_remainder=False)
+        columns = tuple(name for name in plan.columns if name != item.weight)
+        plan = replace(
+            plan,
+            columns=columns,
+            epochs=None,
+            shuffle="none",
+            batch_size=max(plan.batch_size, 256),
+            drop_remainder=False,
+        )
         if test is not None:
             return sources["test"], replace(plan, defaults=test.defaults, split=None, bad_rows=self._bad.get("test"))
         if item.split is not None:
@@ -313,14 +315,6 @@ class _Training:
     def _check_stop(self, work: str) -> None:
         if self._signals.requested:
             raise Interrupted(f"asked to stop while {work}", todo="the same command goes on")
-
-
-def _seeded(seed: int, make: Callable[[], Any]) -> Any:
-    """Makes a model from the seed alone; the random pauses of stores have drawn from the same source."""
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    return make()
 
 
 def _note_storage(record: Record, job: Job) -> None:

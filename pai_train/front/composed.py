@@ -29,6 +29,7 @@ from pai_train.spec.check import as_tree, value_at
 from pai_train.spec.config import StorageConfig
 from pai_train.spec.judge import judge, remove
 from pai_train.spec.secrets import hide_resolved, in_places, literals, masked, of_environment, without_secrets
+from pai_train.spec.train_config import without_unused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -193,7 +194,7 @@ def config_hash(config: JobConfig) -> str:
     for key in (*_NOT_HASHED, *(key for key in _HASHED_IF_SET if not value_at(tree, key))):
         remove(tree, key)
     # A key that was exchanged for a new one changes no result.
-    tree = without_secrets(tree)
+    tree = without_unused(without_secrets(tree))
     return hashlib.sha256(json.dumps(_ordered(tree), sort_keys=True).encode()).hexdigest()
 
 

@@ -10,6 +10,7 @@ from typing_extensions import Doc
 
 from pai_train.spec.checkpoints import CheckpointConfig, WarmStartConfig
 from pai_train.spec.images import ImageConfig  # noqa: TC001 - the keys are read from the hints
+from pai_train.spec.train_config import StepConfig
 
 Scalar = bool | int | float | str
 
@@ -101,6 +102,9 @@ class InputConfig:
         list[str] | None, Doc("Columns the model sees; left out, all but the label, and of images the image.")
     ] = None
     label: Annotated[str | LabelConfig | None, Doc("The column to predict, or column, task and classes.")] = None
+    weight: Annotated[
+        str | None, Doc("Of train: a column of numbers, 0 or more, that weigh each row's loss; no feature.")
+    ] = None
     split: Annotated[SplitConfig | None, Doc("Hold out part of the rows for evaluation.")] = None
     shuffle: Annotated[
         Literal["none", "block", "window"],
@@ -163,7 +167,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(StepConfig):
     """How to train."""
 
     epochs: Annotated[int, Ge(1), Doc("How often the training rows are read.")] = 10
@@ -263,7 +267,9 @@ class TablesConfig:
 class EngineConfig:
     """How rows become tensors."""
 
-    name: Annotated[Literal["tf_data", "queue_runner"], Doc("tf.data, or TF1 queues and their runners.")]
+    name: Annotated[
+        Literal["tf_data", "queue_runner"], Doc("Parallel reads of chunks, or TF1 queues and their runners.")
+    ]
     lanes: Annotated[
         int, Ge(1), Le(256), Doc("Streams a batch is drawn from; at most this many workers can share an input.")
     ] = 4

@@ -1,0 +1,30 @@
+"""What is minimised and what is measured, row by row, by task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from pai_train.models.contracts import Task
+
+
+def row_losses(task: Task, target: Any, outputs: Any) -> Any:
+    """Returns the loss of each row, float32 of shape (rows,): cross-entropy of logits, or the squared error.
+
+    Args:
+        task: What is learned.
+        target: int32 class indices, or float32 values, of shape (rows,).
+        outputs: float32 logits of shape (rows, n classes), or values of shape (rows,).
+    """
+    if task == "classification":
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=target, logits=outputs)
+    return tf.square(outputs - target)
+
+
+def row_metrics(task: Task, target: Any, outputs: Any) -> list[Any]:
+    """Returns each row's part of the sums in METRIC_SUMS."""
+    if task == "classification":
+        return [tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), target)]
+    return [tf.square(outputs - target), tf.abs(outputs - target)]
