@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 import pai_train
 from pai_train.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 from pai_train.launch.process import Child, describe_exit, start, stop_all
-from pai_train.pai.outputs import prepare, publish
 from pai_train.pai.script import Orders
+from pai_train.pai.script_tables import prepare, publish
 from pai_train.pai.terminal import Follower
 from pai_train.paiio.settings import DEFAULT_ROOT, ROOT_VARIABLE
 from pai_train.paiio.writer import JOB_VARIABLE, SLICES_VARIABLE

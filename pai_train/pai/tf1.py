@@ -21,6 +21,8 @@ _OURS = {"contrib": "pai_train.pai.contrib", "estimator": "pai_train.pai.estimat
 """What TensorFlow no longer has, and where it is made anew; each is there or not."""
 
 _LONG_WAIT_S, _WAIT_S = 30, 1
+_INSTALLED = "pai_train.pai.installed"
+"""Puts those packages where scripts import them from; there with them."""
 _LEGACY_KERAS = "tf_keras.api._v1.keras"
 
 
@@ -151,6 +153,8 @@ def install(real: ModuleType, made: dict[str, Callable[[], ModuleType]]) -> None
     shim: Any = TensorFlow(real)
     sys.modules["tensorflow"] = shim
     sys.meta_path.insert(0, _Finder(made))
+    if importlib.util.find_spec(_INSTALLED) is not None:
+        importlib.import_module(_INSTALLED).install(shim)
     _old_flags(real.compat.v1.flags)
 
 
