@@ -140,15 +140,18 @@ class _StopHook(_Hook):  # type: ignore[misc]
         self._timer = tf.train.SecondOrStepTimer(every_secs=secs, every_steps=steps)
 
     def begin(self) -> None:
+        # In no checkpoint: a stopped training can go on, and a trained model can get the hook later.
         with tf.variable_scope("signal_early_stopping", reuse=tf.AUTO_REUSE):
-            self._stop = tf.get_variable("STOP", [], tf.bool, tf.constant_initializer(False), trainable=False)
-            self._go, self._end = self._stop.assign(False), self._stop.assign(True)
+            self._stop = tf.get_variable(
+                "STOP",
+                [],
+                tf.bool,
+                tf.constant_initializer(False),
+                trainable=False,
+                collections=[tf.GraphKeys.LOCAL_VARIABLES],
+            )
+            self._end = self._stop.assign(True)
         self._step = tf.train.get_global_step()
-
-    def after_create_session(self, session: Any, coord: Any) -> None:
-        # A checkpoint of a stopped training holds its signal.
-        if self._chief:
-            session.run(self._go)
 
     def before_run(self, run_context: Any) -> Any:
         return tf.train.SessionRunArgs({"stop": self._stop, "step": self._step})

@@ -103,7 +103,8 @@ class _ClassHead(Head):
             labels = index_table_from_tensor(self._vocabulary, name="class_id_lookup").lookup(labels)
         elif labels.dtype == tf.string:
             raise ValueError("the labels are texts: wanted a label_vocabulary")
-        known = tf.assert_less(tf.cast(labels, tf.int64), tf.constant(self._classes, tf.int64), message="label too big")
+        labels = tf.cast(labels, tf.int64)
+        known = tf.assert_less(labels, tf.constant(self._classes, tf.int64), message="label too big")
         with tf.control_dependencies([known, tf.assert_non_negative(labels, message="label below 0 or not known")]):
             return tf.identity(labels)
 
