@@ -99,6 +99,7 @@ def _processes(
     shutil.rmtree(ended, ignore_errors=True)
     ended.mkdir()
     children: list[Child] = []
+    begins: list[int] = []
     with StopSignals() as signals:
         try:
             for process in job.processes:
@@ -114,8 +115,10 @@ def _processes(
                 )
                 argv = [sys.executable, "-P", "-m", "pai_train.pai.script", orders.to_text(), *process.flags]
                 log = work / "logs" / f"{name}.log"
+                begins.append(log.stat().st_size if log.exists() else 0)
                 children.append(starter(argv, log=log, env={**env, **process.env}, cwd=cwd))
-            with Follower(children[shown_of(job.processes)].log, sys.stdout) as follower:
+            shown = shown_of(job.processes)
+            with Follower(children[shown].log, begins[shown], sys.stdout) as follower:
                 return _watch(job.processes, children, follower, ended, lambda: signals.requested)
         finally:
             for child in children:

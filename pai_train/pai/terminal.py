@@ -16,14 +16,16 @@ class Follower:
     """Copies a growing file to a stream; a context manager that shows the rest when it is left.
 
     Args:
-        log: The file; what it holds already is not shown.
+        log: The file.
+        begin: The first byte that is shown: what is before it is of an earlier run.
         stream: Where its lines go.
     """
 
-    def __init__(self, log: Path, stream: TextIO) -> None:
+    def __init__(self, log: Path, begin: int, stream: TextIO) -> None:
         self.log = log
         self._stream = stream
         self._file = log.open("rb")
+        self._file.seek(begin)
         self._rest = b""
 
     def show(self) -> None:

@@ -82,6 +82,12 @@ def test_rows_show_when_the_script_has_ended_well(desk, table, end, rows, said):
     assert said in ended.out
 
 
+def test_a_second_run_in_one_folder_shows_its_own_output(desk):
+    assert desk.done("print('first')") == ["first"]
+    desk._runs = 0
+    assert desk.done("print('second')") == ["second"]
+
+
 def test_one_writer_for_each_slice(desk, table):
     ended = desk.run(WRITE + "tf.python_io.TableWriter(table)", table, outputs=(table,))
     assert ended.code == 1
