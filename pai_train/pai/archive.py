@@ -87,7 +87,9 @@ def _untar(archive: Path, folder: Path, budget: _Budget) -> None:
             try:
                 tar.extract(member, folder, set_attrs=True, filter="data")
             except tarfile.FilterError as error:
-                raise StorageError("the archive holds a link out of itself", where=budget.name, got=str(error)) from None
+                raise StorageError(
+                    "the archive holds a link out of itself", where=budget.name, got=str(error)
+                ) from None
 
 
 def _unzip(archive: Path, folder: Path, budget: _Budget) -> None:

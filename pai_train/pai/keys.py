@@ -39,7 +39,9 @@ _EASY_REC = "of EasyRec's component"
 KEYS = (
     Key("script", "the script or archive: a file here, on any store, or a resource of MaxCompute"),
     Key("entryFile", "the file of an archive that runs"),
-    Key("buckets", "`--buckets`; an address of any store, its role and keys taken out", "storage.root, inputs.NAME.oss"),
+    Key(
+        "buckets", "`--buckets`; an address of any store, its role and keys taken out", "storage.root, inputs.NAME.oss"
+    ),
     Key("tables", "`--tables`, and what the script may read", "inputs.NAME.table"),
     Key("outputs", "`--outputs`, and the only tables that the script may write", "outputs.NAME.table"),
     Key("createTableSql", "run where the output is absent; one statement per output", "outputs.NAME.ddl"),
@@ -55,8 +57,15 @@ KEYS = (
     Key("tags", "no effect", status="no effect"),
     Key("enableDynamicCluster", _ONE_MACHINE, status="no effect", kind="truth"),
     Key("autoEnablePsTaskFailover", _ONE_MACHINE, status="no effect", kind="truth"),
-    Key("maxHungTimeBeforeGCInSeconds", "no effect: nothing is ended for being quiet", status="no effect", kind="number"),
-    Key("maxTrainingTimeInHour", "no effect: nothing ends a script but itself and you", status="no effect", kind="number"),
+    Key(
+        "maxHungTimeBeforeGCInSeconds", "no effect: nothing is ended for being quiet", status="no effect", kind="number"
+    ),
+    Key(
+        "maxTrainingTimeInHour",
+        "no effect: nothing ends a script but itself and you",
+        status="no effect",
+        kind="number",
+    ),
     Key("allOrNothing", _NO_SCHEDULER, status="no effect", kind="truth"),
     Key("autoStrategy", "no effect", status="no effect", kind="truth"),
     Key("volumes", "no effect: mount them on this machine", status="no effect"),
