@@ -36,15 +36,13 @@ class Options:
         tables: The table store; None for the environment's, or iceberg.
         tables_root: Where its tables are; None for the environment's.
         take_role: Whether roles of OSS are taken on.
-        py2: Whether Python 2 sources are converted.
     """
 
-    variables: Variables = Variables()
+    variables: Variables = field(default_factory=Variables)
     environ: Mapping[str, str] = field(default_factory=dict)
     tables: Literal["iceberg", "maxcompute"] | None = None
     tables_root: str | None = None
     take_role: bool = True
-    py2: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,7 @@ class Command:
         visible: CUDA_VISIBLE_DEVICES of each process; empty where nothing is said.
         settings: What the processes need in their environment; it may hold keys, and is in no text.
         tables_name: The table store.
+        tables_root: Where its tables are.
         notes: What is to be known of it.
         warnings: What is probably not meant so.
     """
@@ -86,6 +85,7 @@ class Command:
     visible: tuple[str, ...]
     settings: Mapping[str, str] = field(repr=False)
     tables_name: str
+    tables_root: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -152,6 +152,7 @@ class _Reading:
             visible,
             settings,
             tables_name,
+            root or self.options.environ.get("PAI_TRAIN_TABLES_ROOT") or "data/tables",
             tuple(self.notes),
             tuple(self.warnings),
         ), []
@@ -236,8 +237,8 @@ class _Reading:
         there = gpus.present(self.options.environ) if any(wanted) else []
         given, missing = gpus.dealt(wanted, there)
         if missing:
-            what = f"{sum(wanted)} GPUs are asked for, this machine has {len(there)}"
-            self.warnings.append(f"{what}: what finds none runs on the CPU")
+            what = f"asked for GPUs: {sum(wanted)}, on this machine: {len(there)}"
+            self.warnings.append(f"{what}; a process without one runs on the CPU")
         return tuple(given)
 
     def places(self) -> tuple[dict[str, list[str]], str | None]:
@@ -285,7 +286,9 @@ class _Reading:
         if not address:
             return None
         where = self.statement.where if entry is None else entry.where
-        found, faults = place.read_script(address, given.where, entry and entry.value, where, tables_name)
+        found, faults = place.read_script(
+            address, given.where, None if entry is None else entry.value, where, tables_name
+        )
         self.faults += faults
         if found is not None and entry is not None and not found.entry:
             self.notes.append("-DentryFile has no effect: the script is no archive")

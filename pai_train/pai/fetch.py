@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MAX_SCRIPT_BYTES = 4 * 2**30
 MAX_HYPER_BYTES = 2**20
 
+RUNS = "runs"
+"""Where the records of runs go, below the working folder."""
+
 _BLOCK = 4 * 2**20
 
 
@@ -104,19 +107,28 @@ def read_hyper_parameters(url: str) -> tuple[str, ...]:
 
 def _copy(script: Script, project: str | None, file: IO[bytes]) -> None:
     if script.kind == "resource":
-        from pai_train.pai.resource import copy_resource
+        from pai_train.tables.maxcompute import open_tables
 
-        copy_resource(script, project, file, MAX_SCRIPT_BYTES)
+        owner, _, name = script.address.partition("/")
+        written = 0
+        for block in open_tables(RUNS, owner or project or "").resource(owner, name):
+            written += len(block)
+            _refuse_large(written, str(script))
+            file.write(block)
         return
     url = script.address
     with _with_role_advice():
         store = Stores().open(url)
         info = store.info(url)
-        if info is not None and info.size > MAX_SCRIPT_BYTES:
-            raise StorageError("the script is too large", where=url, wanted=f"{MAX_SCRIPT_BYTES:,} bytes")
+        _refuse_large(0 if info is None else info.size, url)
         with store.open_input(url) as stream:
             while block := stream.read(_BLOCK):
                 file.write(block)
+
+
+def _refuse_large(size: int, where: str) -> None:
+    if size > MAX_SCRIPT_BYTES:
+        raise StorageError("the script is too large", where=where, wanted=f"{MAX_SCRIPT_BYTES:,} bytes")
 
 
 @contextmanager

@@ -153,9 +153,9 @@ def parse_words(words: Sequence[str]) -> Parsed:
     statement: list[str] = []
     for word in [*words, ";"]:
         ends = word.endswith(";") and not _keeps_end(word)
-        word = word.removesuffix(";") if ends else word
-        if word:
-            statement.append(word)
+        rest = word.removesuffix(";") if ends else word
+        if rest:
+            statement.append(rest)
         if ends and statement:
             _of_words(statement, context)
             statement = []
