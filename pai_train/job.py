@@ -131,6 +131,7 @@ class Job:
         train: How to train.
         engine: How rows become tensors.
         devices: What the replicas run on.
+        callbacks: Keras callbacks given in Python, beside those that `train` names.
         reproduce: Gives the line that repeats the run, from its run_id and the snapshots of its inputs.
     """
 
@@ -153,3 +154,4 @@ class Job:
     engine: EngineConfig
     devices: Devices
     reproduce: Callable[[str, Mapping[str, str]], str]
+    callbacks: tuple[Any, ...] = ()

@@ -187,6 +187,7 @@ class _Training:
         state: TrainState,
         checkpoints: Checkpoints,
     ) -> TrainState:
+        from pai_train.learning import make_callbacks
         from pai_train.training.fit import Feed, Fit, last_metrics
 
         job, record = self._job, self._record
@@ -222,6 +223,7 @@ class _Training:
                 stop=lambda: self._signals.requested,
                 source=address,
                 stats=stats,
+                callbacks=make_callbacks(job, learner),
             ).run(state)
         record.metrics = last_metrics(state)
         record.epochs, record.steps = state.epoch, state.step
