@@ -45,7 +45,8 @@ def run(job: Composed | JobConfig, *, callbacks: Sequence[Any] = ()) -> Record |
     from pai_train.front.composed import of_config
     from pai_train.spec.config import JobConfig
 
-    return resolver.run(of_config(job) if isinstance(job, JobConfig) else job, callbacks)
+    composed = of_config(job) if isinstance(job, JobConfig) else job
+    return resolver.run(composed, callbacks) if callbacks else resolver.run(composed)
 
 
 def __getattr__(name: str) -> Any:
