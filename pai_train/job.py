@@ -137,6 +137,7 @@ class Job:
         devices: What the replicas run on.
         reproduce: Gives the line that repeats the run, from its run_id, the snapshots of its inputs and the checkpoint
             it began from.
+        callbacks: Keras callbacks given in Python, beside those that `train` names.
     """
 
     recipe: str | None
@@ -160,3 +161,4 @@ class Job:
     engine: EngineConfig
     devices: Devices
     reproduce: Callable[[str, Mapping[str, str], str | None], str]
+    callbacks: tuple[Any, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pai_train.errors import Fault, Refused
 from pai_train.models.load import build
 from pai_train.training.step_plan import StepPlan
 from pai_train.training.weights import class_weights
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from pai_train.job import Job
     from pai_train.models.contracts import ColumnSpec, LabelSpec
+    from pai_train.training.callbacks import Callbacks
     from pai_train.training.learner import Learner
 
 
@@ -43,6 +45,32 @@ def make_learner(
         devices=job.devices,
         plan=StepPlan.of(train, weights, job.inputs["train"].weight),
     )
+
+
+def callback_faults(paths: Sequence[str]) -> list[Fault]:
+    """Returns what is wrong with the paths of callbacks, which are imported and made for that."""
+    if not paths:
+        return []
+    from pai_train.training.callbacks import load_callbacks
+
+    try:
+        load_callbacks(paths)
+    except Refused as refused:
+        return list(refused.faults)
+    return []
+
+
+def make_callbacks(job: Job, learner: Learner) -> Callbacks | None:
+    """Makes the callbacks of a job; None where it has none.
+
+    Raises:
+        Refused: A path of the recipe leads to no callback.
+        PaiTrainError: A callback cannot be used.
+    """
+    from pai_train.training.callbacks import Callbacks, load_callbacks
+
+    found = [*load_callbacks(job.train.callbacks), *job.callbacks]
+    return Callbacks(found, learner, epochs=job.train.epochs) if found else None
 
 
 def _seeded(seed: int, make: Callable[[], Any]) -> Any:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pai_train import inputs, origins, outputs
 from pai_train.errors import DeviceError, Fault, PaiTrainError, Refused
@@ -17,6 +17,7 @@ from pai_train.front import recipes
 from pai_train.inputs import Rooms
 from pai_train.job import Job, JobInput, JobOutput
 from pai_train.launch.native import native_stderr
+from pai_train.learning import callback_faults
 from pai_train.needs import fit_together
 from pai_train.places import overlaps, place_faults
 from pai_train.roles import suited
@@ -28,7 +29,7 @@ from pai_train.storage import Access, CacheOptions, Limits, StorageOptions, Stor
 from pai_train.training.signals import StopSignals, interrupting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pai_train.experiment.record import Record
     from pai_train.findings import Report
@@ -45,7 +46,7 @@ _CHECK_DEADLINE_S = 20.0
 """A check says soon that a store does not answer, however long a run would be patient."""
 
 
-def run(composed: Composed) -> Record | Report | Staged:
+def run(composed: Composed, callbacks: Sequence[Any] = ()) -> Record | Report | Staged:
     """Resolves and runs a configuration in its mode.
 
     Returns:
@@ -63,7 +64,7 @@ def run(composed: Composed) -> Record | Report | Staged:
             from pai_train.train import train
 
         with StopSignals() as signals:
-            return train(job, signals)
+            return train(replace(job, callbacks=tuple(callbacks)), signals)
     with StopSignals() as signals:
         if mode == "expire":
             return _expire(composed, signals)
@@ -181,7 +182,7 @@ def _look(
     config: JobConfig, composed: Composed, stores: Stores
 ) -> tuple[dict[str, JobInput], dict[str, JobOutput], str, Origins]:
     places = place_faults(config, stores)
-    faults = [*places, *(replace(fault, where=_model_key(fault)) for fault in _model_faults(config))]
+    faults = [*places, *(replace(fault, where=fault.where or "model.name") for fault in _model_faults(config))]
     if any(fault.where != "checkpointDir" for fault in places):
         raise Refused(faults)
     checkpoints, begun = "", False
@@ -226,15 +227,11 @@ def _model_faults(config: JobConfig) -> list[Fault]:
 
     # A builder of the user's own is imported here, and TensorFlow with it.
     with native_stderr(_debug):
-        return signature_faults(config.model.name, config.model.params)
+        return [*signature_faults(config.model.name, config.model.params), *callback_faults(config.train.callbacks)]
 
 
 def _debug(text: str) -> None:
     logger.debug("%s", text)
-
-
-def _model_key(fault: Fault) -> str:
-    return fault.where or "model.name"
 
 
 def _rooms(config: JobConfig, composed: Composed, stores: Stores) -> Rooms:

@@ -190,6 +190,7 @@ class _Training:
         checkpoints: Checkpoints,
         begun: Beginning,
     ) -> TrainState:
+        from pai_train.learning import make_callbacks
         from pai_train.training.fit import Feed, Fit, last_metrics
 
         job, record = self._job, self._record
@@ -227,6 +228,7 @@ class _Training:
                 worth=self._keep.worth,
                 source=address,
                 stats=stats,
+                callbacks=make_callbacks(job, learner),
             ).run(state)
         record.metrics = last_metrics(state)
         record.epochs, record.steps = state.epoch, state.step

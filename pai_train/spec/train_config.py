@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
@@ -87,6 +87,9 @@ class StepConfig:
         int | None, Ge(1), Doc("Evaluate inside an epoch too, each time after so many steps; null for not.")
     ] = None
     early_stopping: EarlyStoppingConfig | None = None
+    callbacks: Annotated[
+        list[str], Doc("Keras callbacks: dotted paths to classes or functions that take no arguments, or to objects.")
+    ] = field(default_factory=list)
 
 
 def without_unused(tree: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +100,8 @@ def without_unused(tree: dict[str, Any]) -> dict[str, Any]:
     """
     train = tree.get("train", {})
     for one in dataclasses.fields(StepConfig):
-        if one.name in train and train[one.name] == one.default:
+        default = one.default_factory() if one.default_factory is not dataclasses.MISSING else one.default
+        if one.name in train and train[one.name] == default:
             del train[one.name]
     for rows in tree.get("inputs", {}).values():
         if rows.get("weight", "") is None:

@@ -39,6 +39,10 @@ def training_faults(config: JobConfig) -> Iterator[Fault]:
         yield Fault(what, where="train.clip_value", got=f"{train.clip_value:g}", todo=todo)
     yield from _weights(config)
     yield from _stopping(config)
+    for at, path in enumerate(train.callbacks):
+        if not all(part.isidentifier() for part in path.split(".")) or "." not in path:
+            wanted = "a dotted path, such as mine.Stopper or keras.callbacks.TerminateOnNaN"
+            yield Fault("not the path of a callback", where=f"train.callbacks[{at}]", got=path, wanted=wanted)
 
 
 def _schedule(key: str, schedule: ScheduleConfig) -> Iterator[Fault]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pai_train.feed.contracts import Position, Superbatch
     from pai_train.spec.config import TrainConfig
     from pai_train.storage import Manifest
+    from pai_train.training.callbacks import Callbacks
     from pai_train.training.contracts import CheckpointStore, TrainState
     from pai_train.training.learner import Learner
 
@@ -68,6 +69,7 @@ class Fit:
         clock: Seconds, monotonic.
         worth: Whether a state just measured is saved, however short ago the last one was.
         stats: What the input cost.
+        callbacks: Are told how it goes, and may ask to stop; None for nobody.
     """
 
     learner: Learner
@@ -83,6 +85,7 @@ class Fit:
     clock: Callable[[], float] = time.monotonic
     worth: Callable[[TrainState], bool] = lambda state: False
     stats: Stats = field(default_factory=Stats)
+    callbacks: Callbacks | None = None
 
     def run(self, state: TrainState) -> TrainState:
         """Trains from a state to the end and saves it there.
@@ -103,17 +106,24 @@ class Fit:
         rows, saved_at, saved = 0, self.clock(), state
         upload: Future[Manifest] | None = None
         every = self.config.checkpoint.every_steps
+        batch = self._begin(state)
         for call in self._calls(state, batches):
             rows += call.rows
             self.stats.delivered(call.rows, call.step - state.step)
             self.watcher.call(call, self.stats, rows)
+            steps = call.step - state.step
             state = self._after(state, call)
+            batch += steps
+            self._tell("on_train_batch_end", batch - 1, values={"train": metrics(call.running)})
             if call.ended:
                 state = self._end_epoch(state, call, evaluator, rows)
             elif self._evaluates(call.step):
                 state = self._evaluate(state, call, evaluator)
+            if self.callbacks is not None and self.callbacks.stop:
+                state = replace(state, tracking={**state.tracking, STOPPED: 1.0})
             if state.tracking.get(STOPPED):
                 break
+            batch = self._next(state, call, batch)
             if not call.whole:
                 continue
             if self.stop():
@@ -131,6 +141,7 @@ class Fit:
             at = state.positions[self.input]
             last = Call(state.step, state.epoch, 0, state.totals, at, ended=False)
             state = replace(self._end_epoch(state, last, evaluator, rows), totals={})
+        self._tell("on_train_end", values={"train": dict(last_metrics(state).get("train", {}))})
         state = self._restored(state)
         if state is not saved or not state.step:
             upload = self.checkpoints.save(state, self._write)
@@ -155,6 +166,31 @@ class Fit:
         every = self.config.evaluate_every_steps
         return every is not None and step % every == 0
 
+    def _begin(self, state: TrainState) -> int:
+        """Tells the callbacks that it begins; returns the number in its epoch of the next batch."""
+        if state.tracking.get(STOPPED):
+            return 0
+        at = state.positions.get(self.input)
+        batch = 0 if at is None or at.epoch != state.epoch else at.batch
+        self._tell("on_train_begin")
+        self._tell("on_epoch_begin", state.epoch)
+        self._tell("on_train_batch_begin", batch)
+        return batch
+
+    def _next(self, state: TrainState, call: Call, batch: int) -> int:
+        """Tells the callbacks what comes behind a call, unless that was the last; returns the next batch's number."""
+        if state.epoch >= self.config.epochs or state.step == self.config.steps:
+            return batch
+        if call.ended:
+            batch = 0
+            self._tell("on_epoch_begin", state.epoch)
+        self._tell("on_train_batch_begin", batch)
+        return batch
+
+    def _tell(self, event: str, *given: Any, values: Mapping[str, Mapping[str, float]] | None = None) -> None:
+        if self.callbacks is not None:
+            self.callbacks.tell(event, *given, values=values)
+
     def _after(self, state: TrainState, call: Call) -> TrainState:
         return replace(
             state,
@@ -167,6 +203,7 @@ class Fit:
     def _end_epoch(self, state: TrainState, call: Call, evaluator: Evaluator | None, rows: int) -> TrainState:
         values = {"train": metrics(call.running), **self._measured(evaluator)}
         self.watcher.epoch(call, values, self.stats, rows)
+        self._tell("on_epoch_end", call.epoch, values=values)
         state = self._tracked(state, flat(values))
         entry = {"epoch": float(call.epoch), "step": float(call.step), **flat(values)}
         return replace(state, history=(*state.history, entry))
@@ -178,7 +215,11 @@ class Fit:
         return self._tracked(state, flat(values))
 
     def _measured(self, evaluator: Evaluator | None) -> dict[str, dict[str, float]]:
-        found = evaluator.measure() if evaluator is not None else {}
+        if evaluator is None:
+            return {}
+        self._tell("on_test_begin")
+        found = evaluator.measure()
+        self._tell("on_test_end", values={"test": found})
         return {"test": found} if found else {}
 
     def _tracked(self, state: TrainState, values: Mapping[str, float]) -> TrainState:

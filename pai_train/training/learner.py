@@ -14,10 +14,12 @@ from pai_train.errors import DataError, did_you_mean
 from pai_train.models.finite import not_finite_error
 from pai_train.training.devices import strategy
 from pai_train.training.labels import Labels
-from pai_train.training.objective import row_losses, row_metrics
+from pai_train.training.objective import for_compile, row_losses, row_metrics
 from pai_train.training.optimizers import make_optimizer
+from pai_train.training.own_step import OwnStep, has_own_step, refuse_unsuited
 from pai_train.training.precision import build_as
 from pai_train.training.step_plan import StepPlan
+from pai_train.training.tensors import dense, not_finite, tensor_of
 from pai_train.training.totals import METRIC_SUMS, Totals
 from pai_train.training.updates import Updates
 from pai_train.training.variables import Best, named_variables
@@ -80,6 +82,11 @@ class Learner:
             self.model = build_as(build, plan.precision)
             self.optimizer = make_optimizer(optimizer, learning_rate, plan.schedule, plan.precision)
             self.optimizer.build(self.model.trainable_variables)
+        self._own: OwnStep | None = None
+        if has_own_step(self.model):
+            refuse_unsuited(self.model, plan, devices.replicas)
+            self.compile()
+            self._own = OwnStep(self.model)
         of_model, of_optimizer = named_variables(self.model, self.optimizer)
         self.variables = {**of_model, **of_optimizer}
         self._updates: Updates | None = None
@@ -144,6 +151,19 @@ class Learner:
         result: NDArray[np.float32] = found.numpy()
         return result
 
+    def compile(self) -> None:
+        """Gives the model its optimizer and loss, for callbacks and a train_step of its own."""
+        if self.model.compiled:
+            return
+        with self._strategy.scope():
+            loss, found = for_compile(self._label.task)
+            self.model.compile(
+                optimizer=self.optimizer,
+                loss=loss,
+                metrics=None if has_own_step(self.model) else found,
+                auto_scale_loss=False,
+            )
+
     def keep_best(self) -> None:
         """Keeps a copy of the weights, which `restore_best` brings back; only with `plan.keep_best`."""
         if self._best is not None:
@@ -189,7 +209,7 @@ class Learner:
         given = [*features, labels, tf.constant(counts)]
         weights = None
         if function is self._train and self._plan.weight is not None:
-            weights = _tensor(self._column(columns, self._plan.weight), tf.float64)
+            weights = tensor_of(self._column(columns, self._plan.weight), tf.float64)
             given.append(weights)
         found, unknown, odd = function(*given)
         self._check_finite(odd)
@@ -198,12 +218,12 @@ class Learner:
         if int(unknown):
             raise self._labels.unknown(label)
         values = found.numpy()
-        names = METRIC_SUMS[self._label.task]
+        names = () if function is self._train and self._own is not None else METRIC_SUMS[self._label.task]
         return Totals(counts, values[:, 0], {name: values[:, index] for index, name in enumerate(names, start=1)})
 
     def _features(self, columns: Mapping[str, Any]) -> list[Any]:
         """Returns the model's inputs in their order, as tensors of their dtype."""
-        return [_tensor(self._column(columns, name), dtype) for name, dtype in self._dtypes.items()]
+        return [tensor_of(self._column(columns, name), dtype) for name, dtype in self._dtypes.items()]
 
     def _column(self, columns: Mapping[str, Any], name: str) -> Any:
         if name not in columns:
@@ -214,11 +234,11 @@ class Learner:
         """Runs, inside a graph, one step per batch.
 
         Returns:
-            float64 (steps, 1 + metric sums), the number of rows without a class, and `_not_finite` of all columns.
+            float64 (steps, 1 + metric sums), the number of rows without a class, and `not_finite` of all columns.
         """
         features, (labels, rows, *weights) = given[: len(self._shapes)], given[len(self._shapes) :]
         targets, unknown = self._labels.encode(labels)
-        odd = _not_finite([*features, labels, *weights])
+        odd = not_finite([*features, labels, *weights])
         wrong = unknown + tf.reduce_sum(odd)
         if weights:
             wrong += tf.math.count_nonzero(weights[0] < 0)
@@ -228,6 +248,8 @@ class Learner:
         steps = tf.where(wrong == 0, tf.size(rows), 0)
         ends = tf.cumsum(rows)
         width = 1 + len(METRIC_SUMS[self._label.task])
+        if training and self._own is not None:
+            width = 1
         found = tf.TensorArray(tf.float64, size=steps, element_shape=[width])
 
         def step(index: Any, found: Any) -> tuple[Any, Any]:
@@ -263,6 +285,9 @@ class Learner:
         weight = tf.cast(high > low, tf.float32)
         share = slice(low, tf.maximum(high, low + 1))
         inputs, target = [vector[share] for vector in features], targets[share]
+        if training and self._own is not None:
+            own = None if weights is None else weights[share]
+            return self._own.take(self._inputs(inputs), target, own)
         with tf.GradientTape() as tape:
             outputs = self._call(inputs, training=training)
             losses = row_losses(self._label.task, target, outputs)
@@ -275,7 +300,7 @@ class Learner:
         gradients: list[Any] = []
         if training:
             variables = self.model.trainable_variables
-            gradients = [_dense(gradient) for gradient in tape.gradient(scaled, variables)]
+            gradients = [dense(gradient) for gradient in tape.gradient(scaled, variables)]
             if self._updates is None:
                 self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
             else:
@@ -296,11 +321,13 @@ class Learner:
 
     def _call(self, features: Sequence[Any], *, training: bool) -> Any:
         """Returns float32 logits of shape (rows, n classes), or values of shape (rows,)."""
-        by_name = dict(zip(self._dtypes, features, strict=True))
-        # The structure the model was built with: one tensor, a list or a dict of them.
-        inputs = keras.tree.map_structure(lambda tensor: by_name[tensor.name], self.model.input)
-        outputs = tf.cast(self.model(inputs, training=training), tf.float32)
+        outputs = tf.cast(self.model(self._inputs(features), training=training), tf.float32)
         return outputs if self._label.task == "classification" else tf.reshape(outputs, [-1])
+
+    def _inputs(self, features: Sequence[Any]) -> Any:
+        """Returns the structure the model was built with: one tensor, a list or a dict of them."""
+        by_name = dict(zip(self._dtypes, features, strict=True))
+        return keras.tree.map_structure(lambda tensor: by_name[tensor.name], self.model.input)
 
     def _probabilities(self, *features: Any) -> Any:
         def replica() -> Any:
@@ -309,20 +336,4 @@ class Learner:
             return tf.nn.softmax(outputs) if self._label.task == "classification" else outputs
 
         found = tf.concat(self._strategy.experimental_local_results(self._strategy.run(replica)), axis=0)
-        return found, _not_finite(features)
-
-
-def _not_finite(vectors: Sequence[Any]) -> Any:
-    """Returns how many values of each floating vector are NaN or infinite, int64 of shape (floating vectors,)."""
-    counts = [tf.math.count_nonzero(~tf.math.is_finite(vector)) for vector in vectors if vector.dtype.is_floating]
-    return tf.stack(counts) if counts else tf.zeros([0], tf.int64)
-
-
-def _dense(gradient: Any) -> Any:
-    # Replicas with unequal shares have unequal numbers of slices, which the collective gather refuses.
-    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
-
-
-def _tensor(values: Any, dtype: Any) -> Any:
-    tensor = values if tf.is_tensor(values) else tf.constant(values)
-    return tensor if tensor.dtype == dtype else tf.cast(tensor, dtype)
+        return found, not_finite(features)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import keras
 import tensorflow as tf
 
 if TYPE_CHECKING:
@@ -21,6 +22,18 @@ def row_losses(task: Task, target: Any, outputs: Any) -> Any:
     if task == "classification":
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=target, logits=outputs)
     return tf.square(outputs - target)
+
+
+def for_compile(task: Task) -> tuple[Any, list[Any]]:
+    """Returns the loss and the metrics as Keras's `compile` takes them."""
+    if task == "classification":
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        return loss, [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    metrics = keras.metrics
+    return keras.losses.MeanSquaredError(), [
+        metrics.RootMeanSquaredError(name="rmse"),
+        metrics.MeanAbsoluteError(name="mae"),
+    ]
 
 
 def row_metrics(task: Task, target: Any, outputs: Any) -> list[Any]:

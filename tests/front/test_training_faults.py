@@ -35,6 +35,7 @@ FAULTS = {
     "class-weight-word": ("train.class_weight=balance", "balanced"),
     "metric": ("train.early_stopping={metric: test/acuracy}", "did you mean 'test/accuracy'?"),
     "metric-of-task": ("train.early_stopping={metric: test/rmse}", "a classification has no such metric"),
+    "callback": ("train.callbacks=[Stopper]", "not the path of a callback"),
     "patience": ("train.early_stopping={patience: 0}", "must be at least 1"),
 }
 
