@@ -1,8 +1,8 @@
 """Useful work under kills: the share of steps that count, and how soon a killed run takes its next step.
 
-`python benchmarks/goodput.py --every 60 --kills 3`, in an empty folder, kills a run again and again. It says which share
-of the steps that a start told of had not to be taken again, and how long a start after a kill needs to tell of a first
-new step, against the first start; steps are told of at the end of each epoch of 9 steps.
+`python benchmarks/goodput.py --every 60 --kills 3`, in an empty folder, kills a run again and again. It says which
+share of the steps told of had not to be taken again, and how long a start after a kill needs to tell of a new step,
+against the first start; steps are told of at the end of each epoch of 9 steps.
 """
 
 from __future__ import annotations
