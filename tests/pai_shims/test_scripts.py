@@ -63,7 +63,7 @@ def test_character_model(run_script):
 
 def test_a_name_that_is_gone(run_script):
     said = run_script(SCRIPTS / "gone.py", code=1)
-    assert "gone.py:5: tf.contrib.tensor_forest is gone" in said
+    assert "gone.py:6: tf.contrib.tensor_forest is gone" in said
     assert "tensorflow_decision_forests" in said
 
 

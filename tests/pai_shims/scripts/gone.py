@@ -1,4 +1,4 @@
-"""Uses a name that nobody gives, at line 5."""
+"""Uses a name that nobody gives, at line 6."""
 
 import tensorflow as tf
 
