@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pai_train.experiment.record import Record
     from pai_train.feed.feed import Feed
     from pai_train.feed.open import merge_positions, open_feed
@@ -25,8 +27,12 @@ _ELSEWHERE = {
 __version__ = "0.1.0"
 
 
-def run(job: Composed | JobConfig) -> Record | Report | Staged:
+def run(job: Composed | JobConfig, *, callbacks: Sequence[Any] = ()) -> Record | Report | Staged:
     """Runs what `compose` gave, or a configuration made in Python.
+
+    Args:
+        job: What to run.
+        callbacks: keras.callbacks.Callback objects of a training, beside those that `train.callbacks` names.
 
     Returns:
         The record of a training; of `mode=check` what was found, of `mode=stage` what was staged.
@@ -39,7 +45,8 @@ def run(job: Composed | JobConfig) -> Record | Report | Staged:
     from pai_train.front.composed import of_config
     from pai_train.spec.config import JobConfig
 
-    return resolver.run(of_config(job) if isinstance(job, JobConfig) else job)
+    composed = of_config(job) if isinstance(job, JobConfig) else job
+    return resolver.run(composed, callbacks) if callbacks else resolver.run(composed)
 
 
 def __getattr__(name: str) -> Any:

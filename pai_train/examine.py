@@ -111,6 +111,16 @@ def learn_label(
     return LabelSpec(label.column, "classification", tuple(classes))
 
 
+def count_classes(
+    item: JobInput, source: Source, label: LabelSpec, check: Callable[[], None], bad_rows: BadRows | None = None
+) -> list[int]:
+    """Returns how many training rows each class has, in the order of the classes; reads the label of all rows."""
+    from pai_train.models.statistics import count_values
+
+    with _read(item, source, [label.column], split_of(item, "train"), check, bad_rows) as batches:
+        return count_values(batches, label.column, label.classes)
+
+
 def describe_features(
     item: JobInput, source: Source, check: Callable[[], None], bad_rows: BadRows | None = None
 ) -> list[ColumnSpec]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from pai_train.begin import Beginning
 from pai_train.errors import Interrupted, LaunchError
 from pai_train.experiment.logs import logs
 from pai_train.experiment.record import Record
@@ -115,7 +116,8 @@ class _Following(Training):
         with tempfile.TemporaryDirectory(prefix="pai_train-") as scratch:
             restored = Path(scratch) / "restored"
             self._crew.star.share(restored)
-            self._train(Run(run_id, generation, url, resumed), state, restored, _Nothing(url), _Nothing(url))
+            run = Run(run_id, generation, url, resumed)
+            self._train(run, Beginning(state, restored), _Nothing(url), _Nothing(url))
 
 
 class _Nothing:

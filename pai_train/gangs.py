@@ -18,7 +18,7 @@ from pai_train.launch.supervisor import READY, run_gang
 from pai_train.team import FOLDER, Alone, Crew, Team
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pai_train.experiment.record import Record
@@ -52,13 +52,16 @@ def team_of(composed: Composed) -> Team:
     return Crew(workers, {"config": composed.config_hash, "packages": packages_known()}, cluster.start_timeout_s)
 
 
-def gang_of(composed: Composed) -> Callable[[Callable[[], bool]], Record] | None:
+def gang_of(composed: Composed, callbacks: Sequence[Any] = ()) -> Callable[[Callable[[], bool]], Record] | None:
     """Returns what starts the workers and waits for them; None where this process is the one that trains.
 
     Raises:
         Refused: The workers cannot be started from here.
     """
     cluster = composed.config.cluster
+    if callbacks and (cluster.name == "tf_config" or cluster.workers > 1):
+        todo = "train in one process, or leave them out"
+        raise Refused([Fault("callbacks given in Python are called by a single worker only", "cluster", todo=todo)])
     if RANK in os.environ or cluster.name == "tf_config" or (cluster.name == "local" and cluster.workers == 1):
         return None
     if not composed.overrides:

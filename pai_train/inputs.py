@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pai_train.errors import Fault, PaiTrainError, did_you_mean
 from pai_train.feed.contracts import WINDOW
 from pai_train.job import JobInput, Sample
-from pai_train.roles import learned, seen
+from pai_train.roles import learned, seen, weighed
 from pai_train.samples import file_sample, table_sample
 from pai_train.spec.address import parse_tables
 from pai_train.spec.config import SELF_DESCRIBING
@@ -67,7 +67,7 @@ def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None,
     label, label_faults = learned(key, config, types)
     faults += label_faults
     features, feature_faults = seen(key, config, types, label)
-    faults += feature_faults
+    faults += [*feature_faults, *weighed(key, config, types)]
     if faults:
         return None, faults
     return (
@@ -78,6 +78,7 @@ def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None,
             columns=types,
             features=tuple(features),
             label=label,
+            weight=config.weight,
             defaults=_defaults(config, list(types)),
             split=(config.split.test, config.split.seed) if config.split else None,
             shuffle=config.shuffle,

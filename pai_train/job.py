@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pai_train.origins import Origins
     from pai_train.spec.address import TableRef
+    from pai_train.spec.checkpoints import WarmStartConfig
     from pai_train.spec.config import EngineConfig, TrainConfig
     from pai_train.spec.contracts import Source, WriteSession
     from pai_train.spec.images import ImageType
@@ -54,6 +56,7 @@ class JobInput:
         columns: Its columns with declared types, in order.
         features: The columns the model sees.
         label: What is learned of it.
+        weight: The column that weighs the rows, of the training input.
         defaults: Values that stand for null.
         split: Share and seed of the held-out rows.
         shuffle: Order of its rows in training.
@@ -71,6 +74,7 @@ class JobInput:
     columns: Mapping[str, MaxComputeType | ImageType]
     features: tuple[str, ...]
     label: LabelPlan | None
+    weight: str | None
     defaults: Mapping[str, Any]
     split: tuple[float, int] | None
     shuffle: Literal["none", "block", "window"]
@@ -123,6 +127,8 @@ class Job:
         inputs: By name; `train` is there.
         outputs: By name.
         checkpoints: URL of checkpointDir.
+        origins: What it begins from.
+        warm_start: Which weights it takes over.
         stores: How stores are reached.
         tables: Opens the table store.
         model: The builder's name.
@@ -131,7 +137,9 @@ class Job:
         engine: How rows become tensors.
         devices: What the replicas run on.
         team: Whom it is trained with.
-        reproduce: Gives the line that repeats the run, from its run_id and the snapshots of its inputs.
+        reproduce: Gives the line that repeats the run, from its run_id, the snapshots of its inputs and the checkpoint
+            it began from.
+        callbacks: Keras callbacks given in Python, beside those that `train` names.
     """
 
     recipe: str | None
@@ -145,6 +153,8 @@ class Job:
     inputs: Mapping[str, JobInput]
     outputs: Mapping[str, JobOutput]
     checkpoints: str
+    origins: Origins
+    warm_start: WarmStartConfig | None
     stores: Stores
     tables: Callable[[], Tables]
     model: str
@@ -153,4 +163,5 @@ class Job:
     engine: EngineConfig
     devices: Devices
     team: Team
-    reproduce: Callable[[str, Mapping[str, str]], str]
+    reproduce: Callable[[str, Mapping[str, str], str | None], str]
+    callbacks: tuple[Any, ...] = ()

@@ -12,10 +12,13 @@ from pai_train.errors import PaiTrainError
 from pai_train.spec.address import TableRef
 from pai_train.tables.contracts import Expiring
 from pai_train.tables.pins import PIN_DAYS, Pin
+from pai_train.tables.several import snapshot_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from pai_train.job import Job
+    from pai_train.spec.contracts import Source
     from pai_train.tables.contracts import Tables
 
 logger = logging.getLogger(__name__)
@@ -37,6 +40,17 @@ class Held:
     ref: TableRef
     snapshots: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
+
+
+def held(job: Job, sources: Mapping[str, Source], tokens: Mapping[str, str]) -> Iterator[Held]:
+    """Yields what a job holds: the snapshots that it reads, and its writes by their tokens."""
+    for name, item in job.inputs.items():
+        ids = snapshot_ids(item.tables, sources[name].snapshot.id) if item.tables else []
+        for ref, snapshot_id in zip(item.tables, ids, strict=True):
+            yield Held(ref, snapshots=(str(snapshot_id),))
+    for name, output in job.outputs.items():
+        if output.table is not None:
+            yield Held(output.table, tokens=(tokens[name],))
 
 
 class Pins:

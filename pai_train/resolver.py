@@ -6,19 +6,23 @@ import logging
 import os
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pai_train import inputs, outputs
-from pai_train.again import reproduce
+from pai_train import inputs, origins, outputs
 from pai_train.errors import DeviceError, Fault, PaiTrainError, Refused
+from pai_train.experiment.reproduce import reproduce_job
 from pai_train.front import recipes
 from pai_train.gangs import gang_of, team_of
 from pai_train.inputs import Rooms
 from pai_train.job import Job, JobInput, JobOutput
 from pai_train.launch.native import native_stderr
+from pai_train.learning import callback_faults
 from pai_train.needs import fit_together
 from pai_train.places import overlaps, place_faults
+from pai_train.roles import suited
+from pai_train.spec.checkpoints import warm_start_of
 from pai_train.spec.config import STORAGE_SCHEMES
 from pai_train.spec.expiry import named_tables
 from pai_train.spec.oss_address import addresses
@@ -26,11 +30,12 @@ from pai_train.storage import Access, CacheOptions, Limits, StorageOptions, Stor
 from pai_train.training.signals import StopSignals, interrupting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pai_train.experiment.record import Record
     from pai_train.findings import Report
     from pai_train.front.composed import Composed
+    from pai_train.origins import Origins
     from pai_train.spec.config import JobConfig
     from pai_train.stage import Staged
     from pai_train.tables.contracts import Tables
@@ -43,7 +48,7 @@ _CHECK_DEADLINE_S = 20.0
 """A check says soon that a store does not answer, however long a run would be patient."""
 
 
-def run(composed: Composed) -> Record | Report | Staged:
+def run(composed: Composed, callbacks: Sequence[Any] = ()) -> Record | Report | Staged:
     """Resolves and runs a configuration in its mode.
 
     Returns:
@@ -56,7 +61,7 @@ def run(composed: Composed) -> Record | Report | Staged:
     mode = composed.config.mode
     if mode == "train":
         # Looking at what there is may wait for a store: it is broken off at once.
-        if (gang := gang_of(composed)) is not None:
+        if (gang := gang_of(composed, callbacks)) is not None:
             with StopSignals() as signals:
                 return gang(lambda: signals.requested)
         with interrupting():
@@ -64,7 +69,7 @@ def run(composed: Composed) -> Record | Report | Staged:
             from pai_train.follow import perform
 
         with StopSignals() as signals:
-            return perform(job, signals)
+            return perform(replace(job, callbacks=tuple(callbacks)), signals)
     with StopSignals() as signals:
         if mode == "expire":
             return _expire(composed, signals)
@@ -84,7 +89,7 @@ def resolve_job(composed: Composed) -> Job:
         # Images are decoded by TensorFlow, whose devices are chosen before its first operation.
         team = team_of(composed)
         devices = _devices(config, composed, team) if _decodes(config) else None
-        found_inputs, found_outputs, checkpoints = _look(config, composed, stores)
+        found_inputs, found_outputs, checkpoints, begins = _look(config, composed, stores)
     return Job(
         recipe=composed.recipe,
         recipe_file=composed.recipe_file,
@@ -97,6 +102,8 @@ def resolve_job(composed: Composed) -> Job:
         inputs=found_inputs,
         outputs=found_outputs,
         checkpoints=checkpoints,
+        origins=begins,
+        warm_start=warm_start_of(config),
         stores=stores,
         tables=lambda: _tables(config, stores),
         model=config.model.name,
@@ -105,7 +112,7 @@ def resolve_job(composed: Composed) -> Job:
         engine=config.engine,
         devices=devices or _devices(config, composed, team),
         team=team,
-        reproduce=lambda run_id, snapshots: reproduce(composed, run_id, snapshots),
+        reproduce=partial(reproduce_job, composed.config, composed.overrides),
     )
 
 
@@ -180,16 +187,18 @@ def _opened(composed: Composed, *, impatient: bool = False) -> tuple[JobConfig, 
 
 def _look(
     config: JobConfig, composed: Composed, stores: Stores
-) -> tuple[dict[str, JobInput], dict[str, JobOutput], str]:
+) -> tuple[dict[str, JobInput], dict[str, JobOutput], str, Origins]:
     places = place_faults(config, stores)
-    faults = [*places, *(replace(fault, where=_model_key(fault)) for fault in _model_faults(config))]
+    faults = [*places, *(replace(fault, where=fault.where or "model.name") for fault in _model_faults(config))]
     if any(fault.where != "checkpointDir" for fault in places):
         raise Refused(faults)
     checkpoints, begun = "", False
+    begins, found_faults = origins.look(config, stores)
+    faults += found_faults
     if not places:
         checkpoints = resolve(config.storage.root, config.checkpointDir)
         try:
-            begun = _begun(config, composed, stores)
+            begun = _begun(config, composed, stores, begins.resume)
         except PaiTrainError as error:
             faults.append(replace(error.fault, where="checkpointDir"))
     try:
@@ -204,7 +213,7 @@ def _look(
             found_inputs[name] = item
     found_outputs: dict[str, JobOutput] = {}
     if "train" in found_inputs:
-        faults += fit_together(found_inputs)
+        faults += [*fit_together(found_inputs), *suited(config.train, found_inputs["train"].label)]
         made = outputs.made_by(found_inputs["train"])
         for name, wanted in config.outputs.items():
             if made is None or wanted.input not in found_inputs:
@@ -217,7 +226,7 @@ def _look(
         faults += overlaps(config, found_inputs, found_outputs)
     if faults:
         raise Refused(faults)
-    return found_inputs, found_outputs, checkpoints
+    return found_inputs, found_outputs, checkpoints, begins
 
 
 def _model_faults(config: JobConfig) -> list[Fault]:
@@ -225,15 +234,11 @@ def _model_faults(config: JobConfig) -> list[Fault]:
 
     # A builder of the user's own is imported here, and TensorFlow with it.
     with native_stderr(_debug):
-        return signature_faults(config.model.name, config.model.params)
+        return [*signature_faults(config.model.name, config.model.params), *callback_faults(config.train.callbacks)]
 
 
 def _debug(text: str) -> None:
     logger.debug("%s", text)
-
-
-def _model_key(fault: Fault) -> str:
-    return fault.where or "model.name"
 
 
 def _rooms(config: JobConfig, composed: Composed, stores: Stores) -> Rooms:
@@ -277,13 +282,13 @@ def _samples(composed: Composed) -> list[Path]:
     return [*beside, recipes.folder("recipes") / "data"]
 
 
-def _begun(config: JobConfig, composed: Composed, stores: Stores) -> bool:
+def _begun(config: JobConfig, composed: Composed, stores: Stores, begins_from: str | None = None) -> bool:
     """Tells whether an unfinished run of this configuration will be gone on with."""
     from pai_train.training.generations import Runs
 
     checkpoints = resolve(config.storage.root, config.checkpointDir)
     runs = Runs(stores.open(checkpoints), checkpoints)
-    return config.train.resume == "auto" and runs.unfinished(composed.config_hash) is not None
+    return config.train.resume != "never" and runs.unfinished(composed.config_hash, begins_from) is not None
 
 
 def _storage_options(config: JobConfig, roles: Mapping[str, str]) -> StorageOptions:

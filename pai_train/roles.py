@@ -8,10 +8,12 @@ from pai_train.errors import Fault, did_you_mean
 from pai_train.job import LabelPlan
 from pai_train.spec.config import InputConfig, LabelConfig
 from pai_train.spec.images import ImageType
+from pai_train.spec.training import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pai_train.spec.config import TrainConfig
     from pai_train.spec.types import MaxComputeType
 
 CLASS_TYPES = ("STRING", "VARCHAR", "CHAR", "BIGINT", "INT", "SMALLINT", "TINYINT", "BOOLEAN")
@@ -52,10 +54,11 @@ def learned(
 def seen(
     key: str, config: InputConfig, types: Mapping[str, MaxComputeType | ImageType], label: LabelPlan | None
 ) -> tuple[list[str], list[Fault]]:
-    """Returns the columns the model sees: those that are named, or all but the label."""
+    """Returns the columns the model sees: those that are named, or all but the label and the weight."""
     names = config.features
     if names is None:
-        names = [name for name in types if label is None or name != label.column]
+        taken = {config.weight, None if label is None else label.column}
+        names = [name for name in types if name not in taken]
         # Of an image its label and its address say what is to be learned.
         names = [name for name in names if isinstance(types[name], ImageType)] or names
     faults = [
@@ -77,6 +80,34 @@ def seen(
     if not names:
         faults.append(Fault("the input has no feature columns", f"{key}.features", todo="name at least one"))
     return names, faults
+
+
+def weighed(key: str, config: InputConfig, types: Mapping[str, MaxComputeType | ImageType]) -> list[Fault]:
+    """Returns what is wrong with the column that weighs the rows."""
+    name, key = config.weight, f"{key}.weight"
+    if name is None:
+        return []
+    if name not in types:
+        return [Fault("no column has the weight's name", key, got=name, todo=did_you_mean(name, types))]
+    if _kind(types[name]) not in NUMBER_TYPES:
+        return [Fault("a weight is a number", key, got=f"{name} {types[name]}", wanted=", ".join(NUMBER_TYPES))]
+    return []
+
+
+def suited(config: TrainConfig, label: LabelPlan | None) -> list[Fault]:
+    """Returns which keys of `train` do not go with what is learned."""
+    if label is None:
+        return []
+    faults = []
+    if config.class_weight is not None and label.task == "regression":
+        todo = "weigh rows by a column: inputs.train.weight"
+        faults.append(Fault("regression has no classes", "train.class_weight", got=str(config.class_weight), todo=todo))
+    stopping = config.early_stopping
+    if stopping is not None and stopping.metric.partition("/")[2] not in METRICS[label.task]:
+        wanted = ", ".join(f"{part}/{name}" for part in ("test", "train") for name in METRICS[label.task])
+        key = "train.early_stopping.metric"
+        faults.append(Fault(f"a {label.task} has no such metric", key, got=stopping.metric, wanted=wanted))
+    return faults
 
 
 def _kind(declared: MaxComputeType | ImageType) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pai_train.training.devices import Devices
     from pai_train.training.fit import Feed
     from pai_train.training.generations import Run
+    from pai_train.training.learner import Learner
 
 FOLDER = "PAI_TRAIN_RUN"
 """The run folder that whoever started the workers has made for them."""
@@ -53,8 +54,8 @@ class Team(Protocol):
         """Meets the others and returns the strategy that spans all; None where there are no others."""
         ...
 
-    def learner(self, *given: Any, **named: Any) -> Any:
-        """Returns a `Learner` for this worker's part."""
+    def learner(self, *given: Any, **named: Any) -> Learner:
+        """Returns a `Learner` for this worker's part, made of what that takes."""
         ...
 
     def feed(self, engine: Engine, source: Source, plan: FeedPlan) -> Feed:
@@ -97,7 +98,7 @@ class Alone:
     size = 1
     join = None
 
-    def learner(self, *given: Any, **named: Any) -> Any:
+    def learner(self, *given: Any, **named: Any) -> Learner:
         from pai_train.training.learner import Learner
 
         return Learner(*given, **named)
@@ -174,7 +175,7 @@ class Crew:
             else:
                 self.star.broadcast("done")
 
-    def learner(self, *given: Any, **named: Any) -> Any:
+    def learner(self, *given: Any, **named: Any) -> Learner:
         from pai_train.training.workers import WorkerLearner
 
         return WorkerLearner(*given, **named)

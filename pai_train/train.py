@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pai_train.begin import begin
 from pai_train.errors import DataError, Interrupted
-from pai_train.examine import WHOLE, describe_features, learn_label, open_input, split_of
+from pai_train.examine import WHOLE, count_classes, describe_features, learn_label, open_input, split_of
 from pai_train.experiment import folder as run_folder
 from pai_train.experiment.environment import packages_known
 from pai_train.experiment.logs import logs
@@ -24,21 +25,21 @@ from pai_train.experiment.watch import Watch
 from pai_train.feed.bad_rows import BadRows
 from pai_train.feed.contracts import FeedPlan, Position
 from pai_train.feed.engines import engine
-from pai_train.feed.order import lay_out
+from pai_train.feed.order import check_position, lay_out
 from pai_train.feed.stats import Stats
-from pai_train.models.load import build
-from pai_train.pins import Held, Pins
+from pai_train.pins import Pins, held
 from pai_train.storage import display
-from pai_train.tables.several import snapshot_ids
 from pai_train.team import folder_of, opened
 from pai_train.training.checkpoints import Checkpoints
 from pai_train.training.contracts import TrainState
 from pai_train.training.generations import Run, Runs
+from pai_train.training.retention import Retention
 from pai_train.training.totals import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
 
+    from pai_train.begin import Beginning
     from pai_train.job import Job, JobInput
     from pai_train.models.contracts import LabelSpec
     from pai_train.spec.contracts import Source, WriteSession
@@ -99,6 +100,7 @@ class Training:
         self._record = record
         self._signals = signals
         self._bad: dict[str, BadRows] = {}
+        self._keep = Retention.of(job.train.checkpoint)
 
     def run(self) -> None:
         job, record = self._job, self._record
@@ -107,11 +109,11 @@ class Training:
         self._prepare()
         store = job.stores.open(job.checkpoints)
         runs = Runs(store, job.checkpoints)
-        run = runs.open(job.config_hash, job.train.resume)
-        record.run_id, record.generation = run.run_id, run.generation
+        run = runs.open(job.config_hash, "never" if job.train.resume == "never" else "auto", job.origins.resume)
+        record.run_id, record.generation, record.begun_from = run.run_id, run.generation, run.begun_from
         if run.notice:
             logger.info("%s", run.notice)
-        checkpoints = Checkpoints(store, run.url, keep_last=job.train.checkpoint.keep_last)
+        checkpoints = Checkpoints(store, run.url, keep=self._keep)
         # Closed before the lease is given back: the last upload may still be under way.
         with (
             checkpoints.lease(run.run_id),
@@ -120,9 +122,9 @@ class Training:
             tempfile.TemporaryDirectory(prefix="pai_train-") as scratch,
         ):
             restored = Path(scratch) / "restored"
-            state = checkpoints.restore(restored)
-            job.team.start(run, state, restored)
-            self._train(run, state, restored, checkpoints, pins)
+            begun = begin(job, run, checkpoints, restored)
+            job.team.start(run, begun.state, restored)
+            self._train(run, begun, checkpoints, pins)
             runs.finish(run, {"metrics": record.metrics, "weights_sha256": record.weights_sha256})
             pins.release()
 
@@ -141,16 +143,17 @@ class Training:
             if output.create():
                 logger.info("output %s: created %s", output.name, output.address)
 
-    def _train(self, run: Run, state: TrainState | None, restored: Path, checkpoints: Any, pins: Any) -> None:
-        from pai_train.training.state import read_variables, weights_sha256
+    def _train(self, run: Run, begun: Beginning, checkpoints: Any, pins: Any) -> None:
+        from pai_train.learning import make_learner
+        from pai_train.training.state import weights_sha256
 
-        job, record = self._job, self._record
+        job, record, state = self._job, self._record, begun.state
         item = job.inputs["train"]
         sources = {name: open_input(one, state) for name, one in job.inputs.items()}
         job.team.agree(sources)
         tokens = state.tokens if state is not None else {}
         tokens = {name: tokens.get(name, _token(run.run_id, name)) for name in job.outputs}
-        pins.hold([*_read(job, sources), *_written(job, tokens)])
+        pins.hold(held(job, sources, tokens))
         for one in job.inputs.values():
             if one.tables and one.snapshot is not None:
                 # It was no longer the current one, and may have expired before it was pinned.
@@ -162,26 +165,21 @@ class Training:
         check = partial(self._check_stop, "looking at the input; nothing was trained since the last checkpoint")
         label = learn_label(item, sources["train"], check, self._bad.get("train"))
         columns = describe_features(item, sources["train"], check, self._bad.get("train"))
-        learner = job.team.learner(
-            partial(_seeded, job.train.seed, partial(build, job.model, job.params, columns, label)),
-            label,
-            optimizer=job.train.optimizer,
-            learning_rate=job.train.learning_rate,
-            devices=job.devices,
-        )
+        count = partial(count_classes, item, sources["train"], label, check, self._bad.get("train"))
+        learner = make_learner(job, columns, label, count)
         if state is None:
             others = {name: one.snapshot for name, one in sources.items() if name != "train"}
             positions = {name: Position(snapshot, WHOLE, 0, 0, 0, ()) for name, snapshot in others.items()}
             state = TrainState(0, 0, positions, run.run_id, job.config_hash, versions=packages_known())
-        else:
-            read_variables(learner.variables, restored)
-            logger.info("going on behind step %d of run %s", state.step, run.run_id)
-        state = replace(state, tokens=tokens)
+        record.warm_start = begun.load(learner.variables)
+        state = replace(state, tokens=tokens, config_hash=job.config_hash)
         # Opened before training, for what an output refuses to be known at once.
         sessions = {name: output.write(tokens[name]) for name, output in job.outputs.items()}
-        record.reproduce = job.reproduce(run.run_id, {name: one.snapshot.id for name, one in sources.items()})
+        record.reproduce = job.reproduce(
+            run.run_id, {name: one.snapshot.id for name, one in sources.items()}, run.begun_from
+        )
         record.save()
-        state = self._fit(learner, label, sources, state, checkpoints)
+        state = self._fit(learner, label, sources, state, checkpoints, begun)
         for bad in self._bad.values():
             bad.finish()
         record.weights_sha256 = weights_sha256(learner.variables)
@@ -194,7 +192,9 @@ class Training:
         sources: Mapping[str, Source],
         state: TrainState,
         checkpoints: Any,
+        begun: Beginning,
     ) -> TrainState:
+        from pai_train.learning import make_callbacks
         from pai_train.training.fit import Feed, Fit, last_metrics
 
         job, record = self._job, self._record
@@ -215,6 +215,7 @@ class Training:
                 got=f"{layout.rows} rows, batches of {plan.batch_size}",
                 todo="lower train.batch_size, or leave drop_remainder out" if layout.rows else "give it rows",
             )
+        begun.keep(state, learner.variables, checkpoints, partial(check_position, plan=plan, layout=layout))
         total = None if epoch_steps is None else epoch_steps * job.train.epochs
         if job.train.steps is not None:
             total = job.train.steps if total is None else min(total, job.train.steps)
@@ -229,8 +230,10 @@ class Training:
                 depth=job.engine.ahead,
                 watcher=Watch(record, lines, progress, address, metrics),
                 stop=lambda: job.team.any(self._signals.requested),
+                worth=self._keep.worth,
                 source=address,
                 stats=stats,
+                callbacks=make_callbacks(job, learner),
             ).run(state)
         record.metrics = last_metrics(state)
         record.epochs, record.steps = state.epoch, state.step
@@ -240,14 +243,14 @@ class Training:
         return state
 
     def _plan(self, item: JobInput, label: LabelSpec, learner: Learner) -> FeedPlan:
-        from pai_train.training.learner import auto_steps
+        from pai_train.training.call_size import auto_steps
 
         config = self._job.train
         steps = config.steps_per_call
         if steps == "auto":
             steps = auto_steps(learner.parameters, config.batch_size, learner.image_bytes)
         return FeedPlan(
-            columns=(*item.features, label.column),
+            columns=(*item.features, label.column, *((item.weight,) if item.weight else ())),
             batch_size=config.batch_size,
             defaults=item.defaults,
             epochs=config.epochs,
@@ -257,14 +260,24 @@ class Training:
             lanes=self._job.engine.lanes,
             split=split_of(item, "train"),
             bad_rows=self._bad.get("train"),
-            steps=self._job.team.steps(min(steps, config.checkpoint.every_steps or steps)),
+            steps=self._job.team.steps(
+                min(steps, config.checkpoint.every_steps or steps, config.evaluate_every_steps or steps)
+            ),
             drop_remainder=config.drop_remainder,
         )
 
     def _held_out(self, plan: FeedPlan, sources: Mapping[str, Source]) -> tuple[Source, FeedPlan] | None:
         """Returns what to evaluate on: the input `test`, or the rows that the split holds out."""
         test, item = self._job.inputs.get("test"), self._job.inputs["train"]
-        plan = replace(plan, epochs=None, shuffle="none", batch_size=max(plan.batch_size, 256), drop_remainder=False)
+        columns = tuple(name for name in plan.columns if name != item.weight)
+        plan = replace(
+            plan,
+            columns=columns,
+            epochs=None,
+            shuffle="none",
+            batch_size=max(plan.batch_size, 256),
+            drop_remainder=False,
+        )
         if test is not None:
             return sources["test"], replace(plan, defaults=test.defaults, split=None, bad_rows=self._bad.get("test"))
         if item.split is not None:
@@ -313,29 +326,8 @@ class Training:
             raise Interrupted(f"asked to stop while {work}", todo="the same command goes on")
 
 
-def _seeded(seed: int, make: Callable[[], Any]) -> Any:
-    """Makes a model from the seed alone; the random pauses of stores have drawn from the same source."""
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    return make()
-
-
 def _note_storage(record: Record, job: Job) -> None:
     record.storage = {scheme: stats.counts().to_json() for scheme, stats in job.stores.stats().items()}
-
-
-def _read(job: Job, sources: Mapping[str, Source]) -> Iterator[Held]:
-    for name, item in job.inputs.items():
-        ids = snapshot_ids(item.tables, sources[name].snapshot.id) if item.tables else []
-        for ref, snapshot_id in zip(item.tables, ids, strict=True):
-            yield Held(ref, snapshots=(str(snapshot_id),))
-
-
-def _written(job: Job, tokens: Mapping[str, str]) -> Iterator[Held]:
-    for name, output in job.outputs.items():
-        if output.table is not None:
-            yield Held(output.table, tokens=(tokens[name],))
 
 
 def _token(run_id: str, name: str) -> str:

@@ -102,6 +102,8 @@ class Record:
         feed: What the training input cost: seconds the loop waited and was busy, the first call left out; rows, batches
             and bytes; and by source the seconds that threads read, decoded, and waited for the loop to take rows.
         storage: What each remote store was asked for, by scheme: requests, retries, bytes, seconds waited.
+        begun_from: The checkpoint of another run that this one began from.
+        warm_start: Which variables were taken over from another model, and which not.
         checkpoint: Where the newest checkpoint is.
         weights_sha256: Hash of the final weights.
         reproduce: The shell line that runs it again.
@@ -140,6 +142,8 @@ class Record:
     waited_for: str | None = None
     feed: dict[str, Any] = field(default_factory=dict)
     storage: dict[str, dict[str, int | float]] = field(default_factory=dict)
+    begun_from: str | None = None
+    warm_start: dict[str, Any] | None = None
     checkpoint: str | None = None
     weights_sha256: str | None = None
     reproduce: str | None = None

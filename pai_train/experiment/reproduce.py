@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pai_train.redact import redact
+from pai_train.spec.address import parse_table
+from pai_train.spec.tokens import is_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pai_train.spec.config import JobConfig
 
 _BARE = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 _RESERVED = re.compile(r"true|false|null|inf|nan", re.IGNORECASE)
@@ -43,6 +50,39 @@ def reproduce_line(
     kept = [text for text in overrides if _name(text.partition("=")[0]) not in names]
     words = [*kept, *(f"{key}={hydra_value(value)}" for key, value in replaced.items())]
     return redact(f"cd {shlex.quote(str(cwd))} && python -m pai_train {shlex.join(words)}")
+
+
+def reproduce_job(
+    config: JobConfig,
+    overrides: Sequence[str],
+    run_id: str,
+    snapshots: Mapping[str, str],
+    begun_from: str | None = None,
+) -> str:
+    """Returns the line that runs a job again beside what it wrote, with the interpreter it ran with.
+
+    Args:
+        config: The job's configuration.
+        overrides: The words it was composed from.
+        run_id: Its run, which names what is written anew.
+        snapshots: Snapshot id by input name.
+        begun_from: The checkpoint it began from.
+    """
+    fresh: dict[str, str] = {"checkpointDir": f"{config.checkpointDir.rstrip('/')}-again-{run_id}"}
+    if begun_from is not None:
+        fresh["train.resume"] = begun_from
+    for name, output in config.outputs.items():
+        if output.table is not None:
+            ref = parse_table(output.table, config.tables.project)
+            again = str(replace(ref, name=f"{ref.name}_again_{run_id}"))
+            fresh[f"outputs.{name}.table"] = again.rpartition("/")[2] if is_name(output.table) else again
+        else:
+            fresh[f"outputs.{name}.oss"] = f"{(output.oss or '').rstrip('/')}-again-{run_id}"
+    line = reproduce_line(os.getcwd(), overrides, snapshots=snapshots, fresh=fresh)
+    found = shutil.which("python")
+    if found is not None and Path(found).resolve() == Path(sys.executable).resolve() and sys.prefix in found:
+        return line
+    return line.replace("python -m pai_train", f"{shlex.quote(sys.executable)} -m pai_train", 1)
 
 
 def hydra_value(value: Any) -> str:

@@ -87,6 +87,9 @@ class Watch:
             feed=stats.to_json(),
         )
 
+    def evaluated(self, call: Call, values: Mapping[str, Mapping[str, float]]) -> None:
+        self._metrics.write("eval", epoch=call.epoch + 1, step=call.step, values=values["test"])
+
     def saved(self, url: str) -> None:
         self._record.checkpoint = display(url)
 

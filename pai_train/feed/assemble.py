@@ -76,11 +76,19 @@ def _ordered(chunks: Sequence[pa.Array], order: Int64s, runs: _Runs) -> pa.Array
     kind = chunks[0].type
     if (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and not any(chunk.null_count for chunk in chunks):
         values = [chunk.to_numpy() for chunk in chunks]
-        return pa.array((np.concatenate(values) if len(values) > 1 else values[0])[order], kind)
+        return _taken(np.concatenate(values) if len(values) > 1 else values[0], order, kind)
     if runs.are_long:
         parts = [chunks[piece].slice(start, length) for piece, start, length in runs.slices]
         return pa.concat_arrays(parts) if parts else chunks[0].slice(0, 0)
     return pa.concat_arrays(chunks).take(pa.array(order))
+
+
+def _taken(values: np.ndarray[Any, Any], order: Int64s, kind: pa.DataType) -> pa.Array:
+    """Returns values in an order, in memory of Arrow: TensorFlow takes it as it is, for it is aligned."""
+    memory = pa.allocate_buffer(len(order) * values.itemsize)
+    # Every place is known to exist, and numpy writes into a given array at once only where it need not check that.
+    np.take(values, order, out=np.frombuffer(memory, values.dtype), mode="clip")
+    return pa.Array.from_buffers(kind, len(order), [None, memory])
 
 
 class _Runs:

@@ -52,7 +52,7 @@ class Dealer:
 
     def wanted(self) -> dict[int, int]:
         """Returns how many rows of each own lane the next superbatch takes."""
-        return {lane: int(self._shares(lane).sum()) for lane in self.lanes}
+        return dict(zip(self.lanes, self._shares().sum(axis=1).tolist(), strict=True))
 
     def deal(self, given: Mapping[int, int], cursors: Mapping[int, tuple[int, int]]) -> Hand | None:
         """Makes batches of what the lanes gave; a lane that gave less than it was asked for has ended.
@@ -64,7 +64,7 @@ class Dealer:
         Returns:
             The batches, or None when there was nothing left in this epoch.
         """
-        shares = np.stack([self._shares(lane) for lane in self.lanes]) if self.lanes else np.zeros((0, 1), np.int64)
+        shares = self._shares()
         held = np.array([given[lane] for lane in self.lanes], np.int64)
         # Row counts by lane and batch: what the lane is to give, up to where it ends.
         behind = np.minimum(shares.cumsum(axis=1), held[:, None])
@@ -99,8 +99,16 @@ class Dealer:
         """Goes on to the following epoch."""
         self.at = self.at.next_epoch()
 
-    def _shares(self, lane: int) -> Int64s:
-        return self.layout.share(lane, self._plan.batch_size, self.at.batch, self._plan.steps)
+    def _shares(self) -> Int64s:
+        """Returns how many rows each own lane gives to each batch of the next superbatch."""
+        steps = self._plan.steps
+        while True:
+            shares = [self.layout.share(lane, self._plan.batch_size, self.at.batch, steps) for lane in self.lanes]
+            # A lane of few rows gives none to some batches. Of batches to which own lanes give nothing at all, more
+            # are dealt at once: a worker that asks for no row could not tell them from its end.
+            if any(share.any() for share in shares) or not self.lanes or not self.layout.bounds[-1]:
+                return np.stack(shares) if shares else np.zeros((0, 1), np.int64)
+            steps += 1
 
 
 def _laid_out(starts: Int64s, lengths: Int64s) -> Int64s:

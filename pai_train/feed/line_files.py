@@ -135,7 +135,8 @@ class RangedLines:
 
     def check_head(self, index: int) -> None:
         if not self._heads.is_checked(index) and self.contents.objects[index].size:
-            self._body(index, self._through_newline(index, 0, self.contents.read(index, 0, LOOK), 0))
+            data, end = self._through_newline(index, 0, self.contents.read(index, 0, LOOK), 0)
+            self._body(index, data[:end])
 
     def line_number(self, piece: Piece, offset: int) -> int:
         return 1 + self.contents.newlines(piece.index, piece.offset) + piece.raw.count(b"\n", 0, offset)
@@ -145,30 +146,28 @@ class RangedLines:
         # The byte before the chunk tells whether its first byte starts a line.
         first = max(lo - 1, 0)
         data = self.contents.read(index, first, hi + min(_SLACK, max(self._chunk_bytes, 4 * KIB)))
-        if lo:
+        data, end = self._through_newline(index, first, data, hi - 1 - first)
+        if not lo:
+            begin = self._body(index, data[:end])
+        else:
             self.check_head(index)
             begin = data.find(b"\n", 0, hi - 1 - first) + 1
             if not begin:
                 return Piece(index, hi, b"", b"")
-            raw = self._through_newline(index, first, data, hi - 1 - first)[begin:]
-            return Piece(index, first + begin, self._encoding.to_utf8(raw), raw)
-        data = self._through_newline(index, first, data, hi - 1)
-        begin = self._body(index, data)
-        raw = data[begin:]
-        return Piece(index, begin, self._encoding.to_utf8(raw), raw)
+        raw = data[begin:end]
+        return Piece(index, first + begin, self._encoding.to_utf8(raw), raw)
 
-    def _through_newline(self, index: int, first: int, data: bytes, at: int) -> bytes:
-        """Returns the data up to the first newline at or behind a place in them, reading on where there is none."""
+    def _through_newline(self, index: int, first: int, data: bytes, at: int) -> tuple[bytes, int]:
+        """Returns the data and where the first newline at or behind a place in them ends, reading on for one."""
         pieces, more, size = [data], _SLACK, self.contents.objects[index].size
-        stop, end = data.find(b"\n", at), first + len(data)
+        stop, end, before = data.find(b"\n", at), first + len(data), 0
         while stop < 0 and end < size:
+            before = end - first
             piece = self.contents.read(index, end, end + more)
             stop = piece.find(b"\n")
             pieces.append(piece)
             end, more = end + len(piece), 2 * more
-        if stop >= 0:
-            pieces[-1] = pieces[-1][: stop + 1]
-        return b"".join(pieces)
+        return b"".join(pieces), before + stop + 1 if stop >= 0 else end - first
 
     def _body(self, index: int, data: bytes) -> int:
         """Returns where a file's rows start, given its first lines, and has its head checked."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Int64s = npt.NDArray[np.int64]
 
 _NEWLINE, _RETURN, _QUOTE = 0x0A, 0x0D, 0x22
+_WINDOW = 2**17
 _RETURNS_AT_END = re.compile(rb"(?<!\r)\r++(?=\n|\Z)")
 _QUOTED = re.compile(rb'"((?:[^"]++|"")*+)"')
 
@@ -120,7 +121,9 @@ def row_offsets(text: bytes) -> Int64s:
 
 def count_newlines(text: bytes) -> int:
     """Returns the number of newlines; unlike `bytes.count` it lets other threads run."""
-    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == _NEWLINE))
+    data = np.frombuffer(text, np.uint8)
+    # By windows, so that what is compared stays in the processor's cache.
+    return sum(int(np.count_nonzero(data[at : at + _WINDOW] == _NEWLINE)) for at in range(0, len(data), _WINDOW))
 
 
 def count_rows(text: bytes) -> int:

@@ -5,6 +5,7 @@ Knows no TensorFlow.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -68,26 +69,37 @@ def numpy_columns(batch: pa.RecordBatch) -> list[np.ndarray[Any, Any]]:
     return [numpy_column(field, column) for field, column in zip(batch.schema, batch.columns, strict=True)]
 
 
-def packed(fields: Sequence[pa.Field], batch: pa.RecordBatch) -> tuple[list[np.ndarray[Any, Any]], list[Way]]:
-    """Returns rows in few arrays, as each costs what thousands of values do on the way to TensorFlow.
+@dataclass(frozen=True)
+class Texts:
+    """Columns of strings in few arrays, as each costs what thousands of values do on the way to TensorFlow.
 
-    Returns:
-        Each column of numbers, shape [rows, *row_shape]; where there are columns of strings, behind these four more:
-        object arrays of the texts of all columns of one way ('whole', 'split', 'gather'), column after column, and for
-        all of the last which of their values each row has, int32 of shape [columns * rows, 1]. And each such column's
-        way.
+    Attributes:
+        ways: Each column's way from the texts to a tensor.
+        whole: The values of all columns of the way 'whole', column after column, object of shape [columns * rows].
+        split: A text per column of the way 'split', object of shape [columns].
+        dictionaries: A text per column of the way 'gather', object of shape [columns].
+        places: Which value of all dictionaries each row of these has, int32 of shape [columns * rows, 1].
+    """
+
+    ways: tuple[Way, ...]
+    whole: np.ndarray[Any, Any]
+    split: np.ndarray[Any, Any]
+    dictionaries: np.ndarray[Any, Any]
+    places: np.ndarray[Any, Any]
+
+
+def packed(fields: Sequence[pa.Field], batch: pa.RecordBatch) -> Texts | None:
+    """Returns a batch's columns of strings; None where there are none.
 
     Raises:
         DataError: A column holds nulls, which no tensor can.
     """
-    numbers: list[Any] = []
     texts: dict[Way, list[Any]] = {"whole": [], "split": [], "gather": []}
     places: list[Any] = []
     ways: list[Way] = []
     values = 0
     for field, column in zip(fields, batch.columns, strict=True):
         if not numpy_dtype(field).hasobject:
-            numbers.append(numpy_column(field, column))
             continue
         way, found, indices = text_parts(field, column)
         ways.append(way)
@@ -96,15 +108,11 @@ def packed(fields: Sequence[pa.Field], batch: pa.RecordBatch) -> tuple[list[np.n
             places.append(indices + np.int32(values))
             values += len(column.dictionary)
     if not ways:
-        return numbers, ways
-    joined = [np.concatenate(found) if found else _NO_TEXTS for found in texts.values()]
-    return [*numbers, *joined, np.concatenate(places).reshape(-1, 1) if places else _NO_PLACES], ways
-
-
-def nothing(fields: Sequence[pa.Field]) -> list[np.ndarray[Any, Any]]:
-    """Returns what `packed` makes of no row."""
-    numbers = [no_rows(field) for field in fields if not numpy_dtype(field).hasobject]
-    return numbers if len(numbers) == len(fields) else [*numbers, *[_NO_TEXTS] * 3, _NO_PLACES]
+        return None
+    whole, split, dictionaries = (np.concatenate(found) if found else _NO_TEXTS for found in texts.values())
+    return Texts(
+        tuple(ways), whole, split, dictionaries, np.concatenate(places).reshape(-1, 1) if places else _NO_PLACES
+    )
 
 
 def text_parts(field: pa.Field, column: pa.Array) -> tuple[Way, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -121,7 +129,7 @@ def text_parts(field: pa.Field, column: pa.Array) -> tuple[Way, np.ndarray[Any, 
     Raises:
         DataError: The column holds nulls, which no tensor can.
     """
-    _refuse_nulls(field, column)
+    refuse_nulls(field, column)
     encoded = pa.types.is_dictionary(column.type)
     values = (column.dictionary if encoded else column).cast(pa.binary())
     if not len(values) or _holds_separator(values):
@@ -142,7 +150,7 @@ def joined_text(field: pa.Field, column: pa.Array) -> tuple[np.ndarray[Any, Any]
     Raises:
         DataError: The column holds nulls, which no tensor can.
     """
-    _refuse_nulls(field, column)
+    refuse_nulls(field, column)
     encoded = pa.types.is_dictionary(column.type)
     values = (column.dictionary if encoded else column).cast(pa.binary())
     return _joined(values, TEXT_SEPARATOR), column.indices.cast(pa.int32()).to_numpy() if encoded else None
@@ -162,7 +170,12 @@ def _holds_separator(values: pa.Array) -> bool:
     return bool((np.frombuffer(data, np.uint8)[edges[0] : edges[-1]] == SEPARATOR[0]).any())
 
 
-def _refuse_nulls(field: pa.Field, column: pa.Array) -> None:
+def refuse_nulls(field: pa.Field, column: pa.Array) -> None:
+    """Ends the reading where a column holds nulls.
+
+    Raises:
+        DataError: It does.
+    """
     if column.null_count:
         raise DataError(
             f"column {field.name!r} holds {column.null_count} NULLs and has no default",
@@ -173,7 +186,7 @@ def _refuse_nulls(field: pa.Field, column: pa.Array) -> None:
 def numpy_column(field: pa.Field, column: pa.Array) -> np.ndarray[Any, Any]:
     """Returns a column as `numpy_columns` does."""
     dtype = numpy_dtype(field)
-    _refuse_nulls(field, column)
+    refuse_nulls(field, column)
     if isinstance(field.type, pa.FixedShapeTensorType):
         tensor: np.ndarray[Any, Any] = column.to_numpy_ndarray()
         return tensor

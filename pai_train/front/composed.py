@@ -25,10 +25,11 @@ from pai_train.front.plain import environment_kept, plain
 from pai_train.front.provenance import Origins, layers, locate, quoted
 from pai_train.front.yaml_lines import line_of_default, values_of_secrets
 from pai_train.redact import redact, secret_shape
-from pai_train.spec.check import as_tree
+from pai_train.spec.check import as_tree, value_at
 from pai_train.spec.config import StorageConfig
 from pai_train.spec.judge import judge, remove
 from pai_train.spec.secrets import hide_resolved, in_places, literals, masked, of_environment, without_secrets
+from pai_train.spec.train_config import without_unused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -50,11 +51,15 @@ _NOT_HASHED = (
     "on_missing_gpu",
     "cluster",
     "train.resume",
+    "train.checkpoint.keep_best",
+    "train.checkpoint.keep_every_seconds",
     "engine.parallel",
     "engine.ahead",
     *(f"storage.{field.name}" for field in dataclasses.fields(StorageConfig) if field.name != "root"),
     *(f"tables.{name}" for name in ("endpoint", "tunnel_endpoint", "role_arn")),
 )
+# Keys that came later: left out as long as they say nothing, so that a run begun before them keeps its hash.
+_HASHED_IF_SET = ("train.warm_start",)
 
 
 @dataclass(frozen=True)
@@ -187,10 +192,10 @@ def of_config(config: JobConfig) -> Composed:
 def config_hash(config: JobConfig) -> str:
     """Returns a hash of what decides the result: not of devices, of resuming or of speed."""
     tree = as_tree(config)
-    for key in _NOT_HASHED:
+    for key in (*_NOT_HASHED, *(key for key in _HASHED_IF_SET if not value_at(tree, key))):
         remove(tree, key)
     # A key that was exchanged for a new one changes no result.
-    tree = without_secrets(tree)
+    tree = without_unused(without_secrets(tree))
     return hashlib.sha256(json.dumps(_ordered(tree), sort_keys=True).encode()).hexdigest()
 
 

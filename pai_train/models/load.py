@@ -28,7 +28,7 @@ def signature_faults(name: str, params: Mapping[str, Any]) -> list[Fault]:
     builder = NAMED.get(name)
     if builder is None:
         try:
-            builder = _import(name)
+            builder = import_path(name)
         except PaiTrainError as error:
             return [error.fault]
     faults = _parameter_faults(name, builder, params)
@@ -58,7 +58,7 @@ def build(name: str, params: Mapping[str, Any], columns: Sequence[ColumnSpec], l
     faults = signature_faults(name, params)
     if faults:
         raise Refused(faults)
-    builder = NAMED.get(name) or _import(name)
+    builder = NAMED.get(name) or import_path(name)
     try:
         model = builder(tuple(columns), label, **params)
     except PaiTrainError:
@@ -153,7 +153,7 @@ def _parameter_faults(name: str, builder: Callable[..., Any], params: Mapping[st
     ] + [Fault(f"model {name!r} needs the parameter {key!r}", f"model.params.{key}") for key in missing]
 
 
-def _import(path: str) -> Callable[..., Any]:
+def import_path(path: str) -> Callable[..., Any]:
     """Imports `package.module.function`.
 
     Raises:

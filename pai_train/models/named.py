@@ -18,7 +18,9 @@ def linear(columns: Sequence[ColumnSpec], label: LabelSpec) -> Any:
     from pai_train.models.preprocess import features
 
     raw, hidden = features(columns)
-    return keras.Model(raw, keras.layers.Dense(label.width, name="linear.output")(hidden), name="linear")
+    return keras.Model(
+        raw, keras.layers.Dense(label.width, dtype="float32", name="linear.output")(hidden), name="linear"
+    )
 
 
 def mlp(
@@ -53,7 +55,7 @@ def mlp(
         flow = keras.layers.Activation(activation, name=f"{name}.activation")(flow)
         if dropout:
             flow = keras.layers.Dropout(dropout, name=f"{name}.dropout")(flow)
-    return keras.Model(raw, keras.layers.Dense(label.width, name="mlp.output")(flow), name="mlp")
+    return keras.Model(raw, keras.layers.Dense(label.width, dtype="float32", name="mlp.output")(flow), name="mlp")
 
 
 def _is_number(value: Any) -> bool:

@@ -56,6 +56,15 @@ def describe(
     ]
 
 
+def count_values(batches: Iterable[pa.RecordBatch], column: str, values: Sequence[ClassValue]) -> list[int]:
+    """Returns how many rows hold each of some values of a label column; other rows are not counted."""
+    found: dict[Any, int] = {}
+    for batch in batches:
+        for entry in pc.value_counts(_column(batch, column)).to_pylist():
+            found[entry["values"]] = found.get(entry["values"], 0) + entry["counts"]
+    return [found.get(value, 0) for value in values]
+
+
 def collect_classes(
     batches: Iterable[pa.RecordBatch], column: str, max_rows: int | None, max_classes: int
 ) -> tuple[ClassValue, ...]:

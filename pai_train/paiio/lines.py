@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,7 +18,7 @@ from pai_train.paiio.rows import NumberedRows, check_slice, open_rows
 if TYPE_CHECKING:
     from pai_train.paiio.settings import Settings
 
-_BLOCK_ROWS = 8192
+_BLOCK_ROWS = 32_768
 _FIRST_PRINTABLE = " "
 
 
@@ -52,7 +54,9 @@ class LineReader:
         self._table: NumberedRows | None = None
         self._columns: list[str] = []
         self._left = range(0)
-        self._block: list[bytes] = []
+        self._block = self._keys = pa.array([], pa.binary())
+        self._ahead: tuple[range, Future[tuple[pa.Array, pa.Array]]] | None = None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="LineReader")
         self._at = 0
 
     @property
@@ -62,11 +66,19 @@ class LineReader:
             return not (self._waiting or self._left or self._at < len(self._block))
 
     def read(self, table: str, count: int) -> tuple[list[bytes], list[bytes]]:
+        """Returns what `take` does, as lists."""
+        keys, lines = self.take(table, count)
+        return keys.tolist(), lines.tolist()
+
+    def take(self, table: str, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Returns the addresses and the lines of the next rows; none where another table is needed first.
 
         Args:
             table: A further address to read from; '' for none.
             count: How many rows at most.
+
+        Returns:
+            Two arrays of bytes objects, of shape [rows].
 
         Raises:
             TableError: No such table or column.
@@ -76,14 +88,12 @@ class LineReader:
                 self._waiting.append(table)
             while self._at == len(self._block) and (self._left or self._waiting):
                 self._next_block()
-            lines = self._block[self._at : self._at + count]
-            where = "" if self._table is None else self._table.where
-            first = self._left.start - len(self._block) + self._at
+            keys, lines = (array.slice(self._at, count) for array in (self._keys, self._block))
             self._at += len(lines)
-            return [f"{where}:{first + index}".encode() for index in range(len(lines))], lines
+            return keys.to_numpy(zero_copy_only=False), lines.to_numpy(zero_copy_only=False)
 
     def _next_block(self) -> None:
-        self._block, self._at = [], 0
+        self._block, self._keys, self._at = self._block[:0], self._keys[:0], 0
         if not self._left:
             ref = self._settings.ref(self._waiting.popleft())
             self._table = open_rows(self._settings.tables, ref)
@@ -91,13 +101,27 @@ class LineReader:
             self._left = self._table.meant(ref.rows, *self._slice)
         if self._left and self._table is not None:
             block, self._left = self._left[:_BLOCK_ROWS], self._left[_BLOCK_ROWS:]
-            self._block = self._lines(self._table.table(block, self._columns))
+            ahead, self._ahead = self._ahead, None
+            rows = ahead[1].result() if ahead is not None and ahead[0] == block else self._rows(block)
+            if self._left:
+                coming = self._left[:_BLOCK_ROWS]
+                self._ahead = coming, self._executor.submit(self._rows, coming)
+            self._keys, self._block = rows
 
-    def _lines(self, table: pa.Table) -> list[bytes]:
+    def _rows(self, block: range) -> tuple[pa.Array, pa.Array]:
+        """Reads rows and makes lines of them; the next ones while these are in use."""
+        table = self._table
+        if table is None:
+            raise ValueError("no table is open")
+        numbers = pa.array(np.arange(block.start, block.stop)).cast(pa.string()).cast(pa.binary())
+        where = pa.scalar(f"{table.where}:".encode(), pa.binary())
+        keys = pc.binary_join_element_wise(where, numbers, pa.scalar(b"", pa.binary()))
+        return keys, self._lines(table.table(block, self._columns))
+
+    def _lines(self, table: pa.Table) -> pa.Array:
         texts = [self._text(column.combine_chunks()) for column in table.columns]
         delimiter = pa.scalar(self._delimiter.encode(), pa.binary())
-        lines: list[bytes] = pc.binary_join_element_wise(*texts, delimiter).to_pylist()
-        return lines
+        return pc.binary_join_element_wise(*texts, delimiter)
 
     def _text(self, column: pa.Array) -> pa.Array:
         is_text = pa.types.is_string(column.type) or pa.types.is_binary(column.type)

@@ -145,10 +145,9 @@ def _needs_table(handle: np.int64) -> np.bool_:
 
 def _lines(handle: np.int64, table: bytes, count: np.int32) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     try:
-        keys, lines = _readers[int(handle)].read(table.decode(), int(count))
+        return _readers[int(handle)].take(table.decode(), int(count))
     except PaiTrainError as fault:
         raise ValueError(str(fault)) from None
-    return np.array(keys, object), np.array(lines, object)
 
 
 def _write(handle: np.int64, indices: np.ndarray[Any, Any], *columns: Any) -> np.bool_:

@@ -8,8 +8,11 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
+from pai_train.spec.checkpoints import CheckpointConfig, WarmStartConfig
 from pai_train.spec.cluster import ClusterConfig
+from pai_train.spec.expiry import ExpireConfig
 from pai_train.spec.images import ImageConfig  # noqa: TC001 - the keys are read from the hints
+from pai_train.spec.train_config import StepConfig
 
 Scalar = bool | int | float | str
 
@@ -101,6 +104,9 @@ class InputConfig:
         list[str] | None, Doc("Columns the model sees; left out, all but the label, and of images the image.")
     ] = None
     label: Annotated[str | LabelConfig | None, Doc("The column to predict, or column, task and classes.")] = None
+    weight: Annotated[
+        str | None, Doc("Of train: a column of numbers, 0 or more, that weigh each row's loss; no feature.")
+    ] = None
     split: Annotated[SplitConfig | None, Doc("Hold out part of the rows for evaluation.")] = None
     shuffle: Annotated[
         Literal["none", "block", "window"],
@@ -163,16 +169,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointConfig:
-    """When the state is saved."""
-
-    every_steps: Annotated[int | None, Ge(1), Doc("Save after this many steps; null for by time alone.")] = None
-    every_seconds: Annotated[float, Gt(0), Doc("Save when this many seconds have passed since the last save.")] = 60.0
-    keep_last: Annotated[int, Ge(1), Doc("How many checkpoints of a generation are kept.")] = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(StepConfig):
     """How to train."""
 
     epochs: Annotated[int, Ge(1), Doc("How often the training rows are read.")] = 10
@@ -185,9 +182,16 @@ class TrainConfig:
     optimizer: Annotated[Literal["adam", "adamw", "rmsprop", "sgd"], Doc("Keras optimizer.")] = "adam"
     seed: Annotated[int, Ge(0), Le(2**32 - 1), Doc("Seed of the order, the weights and dropout.")] = 17
     resume: Annotated[
-        Literal["auto", "never"],
-        Doc("auto: go on with an unfinished run of the same configuration; never: start a new generation."),
+        Literal["auto", "never"] | str,
+        Doc(
+            "auto: go on with an unfinished run of the same configuration; never: start a new generation; a checkpoint,"
+            " a run or a checkpointDir, relative to storage.root or a full URL: start a new one from its state."
+        ),
     ] = "auto"
+    warm_start: Annotated[
+        str | WarmStartConfig | None,
+        Doc("Weights of another model to begin with: where they are, or keys; null for new ones."),
+    ] = None
     deterministic: Annotated[bool, Doc("Same weights from the same start, at some cost in speed.")] = True
     steps_per_call: Annotated[
         Annotated[int, Ge(1)] | Literal["auto"],
@@ -265,7 +269,9 @@ class TablesConfig:
 class EngineConfig:
     """How rows become tensors."""
 
-    name: Annotated[Literal["tf_data", "queue_runner"], Doc("tf.data, or TF1 queues and their runners.")]
+    name: Annotated[
+        Literal["tf_data", "queue_runner"], Doc("Parallel reads of chunks, or TF1 queues and their runners.")
+    ]
     lanes: Annotated[
         int, Ge(1), Le(256), Doc("Streams a batch is drawn from; at most this many workers can share an input.")
     ] = 4
@@ -301,20 +307,6 @@ class StageConfig:
         Doc("Into a table: fail refuses a table with rows; overwrite replaces them; append adds."),
     ] = "fail"
     replace: Annotated[bool, Doc("Whether objects that differ from the files are replaced, and not refused.")] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExpireConfig:
-    """What `mode=expire` lists, or takes away, of the tables that a recipe names; what unfinished runs hold stays."""
-
-    older_than_days: Annotated[
-        float, Ge(0), Doc("Snapshots expire so many days after another one has taken their place.")
-    ] = 7.0
-    keep_last: Annotated[int, Ge(1), Doc("So many of the newest snapshots stay, however old.")] = 1
-    grace_hours: Annotated[
-        float, Ge(1), Doc("Files written since then stay, for a write may be under way; longer than any write takes.")
-    ] = 24.0
-    delete: Annotated[bool, Doc("false lists what would go; true takes it away.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)

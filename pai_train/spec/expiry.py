@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Ge
+from typing_extensions import Doc
 
 from pai_train.errors import Fault, TableError
 from pai_train.spec.address import TableRef, parse_tables
@@ -13,6 +17,20 @@ if TYPE_CHECKING:
     from pai_train.spec.config import JobConfig
 
 _NOTHING = "name a recipe with tables, such as +recipe=iris, or '+inputs.train.table=odps://project/tables/name'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpireConfig:
+    """What `mode=expire` lists, or takes away, of the tables that a recipe names; what unfinished runs hold stays."""
+
+    older_than_days: Annotated[
+        float, Ge(0), Doc("Snapshots expire so many days after another one has taken their place.")
+    ] = 7.0
+    keep_last: Annotated[int, Ge(1), Doc("So many of the newest snapshots stay, however old.")] = 1
+    grace_hours: Annotated[
+        float, Ge(1), Doc("Files written since then stay, for a write may be under way; longer than any write takes.")
+    ] = 24.0
+    delete: Annotated[bool, Doc("false lists what would go; true takes it away.")] = False
 
 
 def expire_faults(config: JobConfig) -> Iterator[Fault]:

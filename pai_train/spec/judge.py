@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from pai_train.spec import rules
 from pai_train.spec.check import REQUIRED, check, split_key, value_at
+from pai_train.spec.checkpoints import checkpoint_faults
 from pai_train.spec.config import JobConfig
 from pai_train.spec.expiry import expire_faults
 from pai_train.spec.secrets import in_places, literals, masked
 from pai_train.spec.staging import stage_faults
+from pai_train.spec.training import training_faults
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +66,13 @@ def judge(
     if sound is not None:
         # Which store these are for, nobody knows while an option is lost.
         silent = [*broken, *left_out, *(() if complete else (f"storage.{key}" for key in rules.OF_PROVIDERS))]
-        asked = (*rules.faults(sound), *stage_faults(sound), *expire_faults(sound))
+        asked = (
+            *rules.faults(sound),
+            *checkpoint_faults(sound),
+            *stage_faults(sound),
+            *expire_faults(sound),
+            *training_faults(sound),
+        )
         found += [fault for fault in asked if not any(_touch(str(fault.where), key) for key in silent)]
     found = [fault for fault in found if not _follows(fault, [*found, *unset])]
     return job, _with_secrets(found, tree, tree if shown is None else shown)

@@ -34,6 +34,7 @@ def without_case(rows: InputConfig) -> InputConfig:
         rows,
         columns={name.lower(): text for name, text in rows.columns.items()},
         label=label,
+        weight=None if rows.weight is None else rows.weight.lower(),
         features=None if rows.features is None else [name.lower() for name in rows.features],
         record_defaults={n.lower(): v for n, v in defaults.items()} if isinstance(defaults, dict) else defaults,
     )

@@ -18,8 +18,18 @@ from pai_train.storage.ram import CLOUD_NAMES, EnvironmentKeys, KeySource, failu
 if TYPE_CHECKING:
     from pai_train.storage.options import Access
 
+ROLES_VARIABLE = "PAI_TRAIN_OSS_ROLES"
+"""A role for all buckets, and roles of single ones as `bucket=role`, joined by commas."""
+
 # The names of key, secret and token, in the order in which they are looked for.
 _NAMES = (("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN"), CLOUD_NAMES)
+
+
+def role_of_environment(bucket: str) -> str | None:
+    """Returns the RAM role that the environment names for a bucket, or for all of them; None where it names none."""
+    parts = [part.strip() for part in os.environ.get(ROLES_VARIABLE, "").split(",")]
+    roles = {before: role for before, _, role in (part.rpartition("=") for part in parts) if role}
+    return roles.get(bucket) or roles.get("")
 
 
 class OssCredentials:
@@ -42,7 +52,7 @@ class OssCredentials:
             bucket: Its name.
             sts_host: The region's token service, where ALIBABA_CLOUD_STS_ENDPOINT names none.
         """
-        role = self._access.roles.get(bucket, self._access.role_arn)
+        role = self._access.roles.get(bucket, self._access.role_arn) or role_of_environment(bucket)
         sts_host = os.environ.get("ALIBABA_CLOUD_STS_ENDPOINT") or sts_host
         with self._lock:
             if self._base is None:

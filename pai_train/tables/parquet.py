@@ -162,7 +162,9 @@ class ParquetReader:
                     at += table.num_rows
                 continue
             decode = partial(self._decoded, file.url, footer.parquet, group, names, encoded=encoded)
-            table = self._groups.get((file.url, group, names, encoded), decode)
+            # Of what is read whole nothing is left to be read: its memory is better used again at once than kept.
+            is_whole = stop - start == size
+            table = decode() if is_whole else self._groups.get((file.url, group, names, encoded), decode)
             yield at, project(table.slice(start, stop - start), wanted, footer.fields, file.constants)
 
     def _decoded(

@@ -66,7 +66,7 @@ def project(
 
 def _column(column: pa.ChunkedArray, held: IcebergType, wanted: IcebergType, declared: pa.DataType) -> pa.ChunkedArray:
     if _laid_out_alike(held, wanted):
-        return column.cast(declared)
+        return column if column.type == declared else column.cast(declared)
     return pa.chunked_array([_adapt(chunk, held, wanted, declared) for chunk in column.chunks], declared)
 
 

@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 import tempfile
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pai_train.storage import AccessRefused, Manifest, Store, basename, display,
 from pai_train.storage.publish import MANIFEST_NAME
 from pai_train.training.contracts import TrainState
 from pai_train.training.lease import Lease
+from pai_train.training.retention import Retention, Saved, measured_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE = "state"
-_FOLDER = re.compile(r"step-(\d{9,})(?:-(\d+))?")
+SAVED_AT = "saved_at"
+FOLDER = re.compile(r"step-(\d{9,})(?:-(\d+))?")
 
 
 @dataclass(frozen=True, order=True)
@@ -46,17 +49,26 @@ class Checkpoints:
     Args:
         store: The run's store.
         url: The run's folder.
-        keep_last: How many complete checkpoints are kept, at least 1.
+        keep: Which checkpoints stay.
         scratch: Local folder for what is being written; None for the system's.
+        clock: Seconds since 1970.
     """
 
-    def __init__(self, store: Store, url: str, *, keep_last: int, scratch: Path | None = None) -> None:
-        if keep_last < 1:
-            raise ValueError(f"keep_last must be at least 1, not {keep_last}")
+    def __init__(
+        self,
+        store: Store,
+        url: str,
+        *,
+        keep: Retention,
+        scratch: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._url = url
-        self._keep_last = keep_last
+        self._retention = keep
+        self._known: dict[str, Saved] = {}
         self._scratch = scratch
+        self._clock = clock
         self._lease: Lease | None = None
         self._pending: Future[Manifest] | None = None
         self._publisher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
@@ -139,10 +151,7 @@ class Checkpoints:
             CheckpointError: The state cannot be read.
             StorageError: A file is missing or is not what the manifest says.
         """
-        to.mkdir(parents=True, exist_ok=True)
-        state = TrainState.from_json(manifest.extra.get(STATE, {}))
-        storage.fetch(self._store, manifest, to)
-        return state
+        return fetch_state(self._store, manifest, to)
 
     def restore(self, to: Path) -> TrainState | None:
         """Brings the newest sound checkpoint into an empty local folder; None when there is no checkpoint.
@@ -193,7 +202,8 @@ class Checkpoints:
             new = _Folder(state.step, again, True, join(self._url, name))
             if any(old.url == new.url for old in before):
                 self._store.delete_tree(new.url)
-            manifest = storage.publish(self._store, new.url, files, {STATE: state.to_json()})
+            extra = {STATE: state.to_json(), SAVED_AT: self._clock()}
+            manifest = storage.publish(self._store, new.url, files, extra)
             self._retain(before, new)
             return manifest
         finally:
@@ -201,11 +211,34 @@ class Checkpoints:
 
     def _retain(self, before: Sequence[_Folder], new: _Folder) -> None:
         older = [folder for folder in before if (folder.step, folder.again) < (new.step, new.again)]
-        complete = [folder for folder in older if folder.complete]
-        doomed = complete[: max(0, len(complete) + 1 - self._keep_last)]
+        complete = [self._saved(folder) for folder in [*older, new] if folder.complete]
+        doomed = self._retention.doomed([saved for saved in complete if saved is not None])
         # Folders without a manifest are what an upload left that was cut off; this run has no other writer.
-        for folder in [*doomed, *(folder for folder in older if not folder.complete)]:
-            storage.withdraw(self._store, folder.url)
+        for url in [*(saved.url for saved in doomed), *(folder.url for folder in older if not folder.complete)]:
+            storage.withdraw(self._store, url)
+
+    def _saved(self, folder: _Folder) -> Saved | None:
+        """Returns what retention asks of a checkpoint; None, which is left alone, where it is damaged."""
+        if not self._retention.asks_content:
+            return Saved(folder.step, folder.again, folder.url)
+        known = self._known.get(folder.url) or self._look_at(folder)
+        if known is not None:
+            self._known[folder.url] = known
+        return known
+
+    def _look_at(self, folder: _Folder) -> Saved | None:
+        try:
+            manifest = storage.read_manifest(self._store, folder.url)
+            if manifest is None:
+                return None
+            state = TrainState.from_json(manifest.extra.get(STATE, {}))
+        except AccessRefused:
+            raise
+        except (CheckpointError, StorageError) as error:
+            logger.warning("Checkpoint %s cannot be read, and is left alone: %s", display(folder.url), error)
+            return None
+        at = manifest.extra.get(SAVED_AT)
+        return Saved(folder.step, folder.again, folder.url, at, measured_at(state))
 
     def _refuse_if_lost(self) -> None:
         if self._lease is not None and self._lease.lost:
@@ -222,7 +255,7 @@ class Checkpoints:
         """Lists the checkpoints' folders in the order of saving."""
         below = join(self._url) + "/"
         names = {url.removeprefix(below).partition("/")[0] for url in sizes}
-        matches = [match for name in names if (match := _FOLDER.fullmatch(name))]
+        matches = [match for name in names if (match := FOLDER.fullmatch(name))]
         return sorted(
             _Folder(int(match[1]), int(match[2] or 0), join(url, MANIFEST_NAME) in sizes, url)
             for match in matches
@@ -241,6 +274,19 @@ class Checkpoints:
         except (CheckpointError, StorageError) as second:
             # The first error is the one to show; the caller sees both.
             error.add_note(f"The last checkpoint was not saved: {second}")
+
+
+def fetch_state(store: Store, manifest: Manifest, to: Path) -> TrainState:
+    """Brings a checkpoint's files into a local folder, verified by size and SHA-256, and returns its state.
+
+    Raises:
+        CheckpointError: The state cannot be read.
+        StorageError: A file is missing or is not what the manifest says.
+    """
+    to.mkdir(parents=True, exist_ok=True)
+    state = TrainState.from_json(manifest.extra.get(STATE, {}))
+    storage.fetch(store, manifest, to)
+    return state
 
 
 def _check_sizes(manifest: Manifest, sizes: Mapping[str, int]) -> bool:

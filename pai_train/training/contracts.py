@@ -32,7 +32,8 @@ class TrainState:
         config_hash: Hash of the run's resolved configuration.
         totals: Running sums of the epoch that is under way, by name.
         tokens: The write token of each output, by output name.
-        best: Best value so far, by metric.
+        best: What was measured when the watched metric was best so far, by metric; {} when none is watched.
+        tracking: Where watching that metric stands, by the names that `tracking` gives.
         history: The metrics of each finished epoch, in order.
         versions: Versions of the packages that wrote it, by package.
     """
@@ -45,6 +46,7 @@ class TrainState:
     totals: Mapping[str, float] = field(default_factory=dict)
     tokens: Mapping[str, str] = field(default_factory=dict)
     best: Mapping[str, float] = field(default_factory=dict)
+    tracking: Mapping[str, float] = field(default_factory=dict)
     history: tuple[Mapping[str, float], ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -60,6 +62,7 @@ class TrainState:
             "totals": _numbers_to_json(self.totals),
             "tokens": dict(self.tokens),
             "best": _numbers_to_json(self.best),
+            "tracking": _numbers_to_json(self.tracking),
             "history": [_numbers_to_json(epoch) for epoch in self.history],
             "versions": dict(self.versions),
         }
@@ -88,6 +91,7 @@ class TrainState:
                 totals=_numbers_from_json(value["totals"]),
                 tokens=dict(value["tokens"]),
                 best=_numbers_from_json(value["best"]),
+                tracking=_numbers_from_json(value.get("tracking", {})),
                 history=tuple(_numbers_from_json(epoch) for epoch in value["history"]),
                 versions=dict(value["versions"]),
             )

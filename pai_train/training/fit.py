@@ -15,6 +15,7 @@ from pai_train.feed.stats import Stats
 from pai_train.training.loop import Call, Evaluator, train_steps
 from pai_train.training.state import write_variables
 from pai_train.training.totals import metrics
+from pai_train.training.tracking import BEST, BEST_STEP, RESTORED, STOPPED, flat, track
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pai_train.feed.contracts import Position, Superbatch
     from pai_train.spec.config import TrainConfig
     from pai_train.storage import Manifest
+    from pai_train.training.callbacks import Callbacks
     from pai_train.training.contracts import CheckpointStore, TrainState
     from pai_train.training.learner import Learner
 
@@ -38,6 +40,10 @@ class Watcher(Protocol):
 
     def epoch(self, call: Call, values: Mapping[str, Mapping[str, float]], stats: Stats, rows: int) -> None:
         """An epoch is done, or the last steps are; `values` are metrics by set of rows."""
+        ...
+
+    def evaluated(self, call: Call, values: Mapping[str, Mapping[str, float]]) -> None:
+        """Rows were evaluated inside an epoch; `values` are metrics by set of rows."""
         ...
 
     def saved(self, url: str) -> None:
@@ -62,7 +68,9 @@ class Fit:
         input: Name of the training input in the state.
         source: Where its rows are, for `stats`; None for unnamed.
         clock: Seconds, monotonic.
+        worth: Whether a state just measured is saved, however short ago the last one was.
         stats: What the input cost.
+        callbacks: Are told how it goes, and may ask to stop; None for nobody.
     """
 
     learner: Learner
@@ -76,8 +84,10 @@ class Fit:
     input: str = "train"
     source: str | None = None
     clock: Callable[[], float] = time.monotonic
+    worth: Callable[[TrainState], bool] = lambda state: False
     stats: Stats = field(default_factory=Stats)
     align: Callable[[Iterator[Superbatch], int | None], Iterator[Superbatch]] = lambda batches, limit: batches
+    callbacks: Callbacks | None = None
 
     def run(self, state: TrainState) -> TrainState:
         """Trains from a state to the end and saves it there.
@@ -98,22 +108,34 @@ class Fit:
     def _train(self, state: TrainState, batches: Iterator[Superbatch], evaluator: Evaluator | None) -> TrainState:
         rows, saved_at, saved = 0, self.clock(), state
         upload: Future[Manifest] | None = None
-        for call in train_steps(
-            self.learner, batches, step=state.step, running=state.totals, max_steps=self.config.steps
-        ):
+        every = self.config.checkpoint.every_steps
+        batch = self._begin(state)
+        for call in self._calls(state, batches):
             rows += call.rows
             self.stats.delivered(call.rows, call.step - state.step)
             self.watcher.call(call, self.stats, rows)
+            steps = call.step - state.step
             state = self._after(state, call)
+            batch += steps
+            self._tell("on_train_batch_end", batch - 1, values={"train": metrics(call.running)})
             if call.ended:
                 state = self._end_epoch(state, call, evaluator, rows)
+            elif self._evaluates(call.step):
+                state = self._evaluate(state, call, evaluator)
+            if self.callbacks is not None and self.callbacks.stop:
+                state = replace(state, tracking={**state.tracking, STOPPED: 1.0})
+            if state.tracking.get(STOPPED):
+                break
+            batch = self._next(state, call, batch)
+            if not call.whole:
+                continue
             if self.stop():
                 self._saved(self.checkpoints.save(state, self._write))
                 raise Interrupted(
                     f"asked to stop, saved behind step {state.step}", todo="the same command goes on from there"
                 )
-            every = self.config.checkpoint.every_steps
             due = every is not None and state.step // every > saved.step // every
+            due = due or (call.ended and self.worth(state))
             if due or self.clock() - saved_at >= self.config.checkpoint.every_seconds:
                 upload = self.checkpoints.save(state, self._write)
                 saved_at, saved = self.clock(), state
@@ -122,11 +144,55 @@ class Fit:
             at = state.positions[self.input]
             last = Call(state.step, state.epoch, 0, state.totals, at, ended=False)
             state = replace(self._end_epoch(state, last, evaluator, rows), totals={})
+        self._tell("on_train_end", values={"train": dict(last_metrics(state).get("train", {}))})
+        state = self._restored(state)
         if state is not saved or not state.step:
             upload = self.checkpoints.save(state, self._write)
         if upload is not None:
             self._saved(upload)
         return state
+
+    def _calls(self, state: TrainState, batches: Iterator[Superbatch]) -> Iterator[Call]:
+        """Yields the calls that are left; none of a training that was stopped before its last step."""
+        if state.tracking.get(STOPPED):
+            return iter(())
+        return train_steps(
+            self.learner,
+            batches,
+            step=state.step,
+            running=state.totals,
+            max_steps=self.config.steps,
+            cut=self.config.evaluate_every_steps,
+        )
+
+    def _evaluates(self, step: int) -> bool:
+        every = self.config.evaluate_every_steps
+        return every is not None and step % every == 0
+
+    def _begin(self, state: TrainState) -> int:
+        """Tells the callbacks that it begins; returns the number in its epoch of the next batch."""
+        if state.tracking.get(STOPPED):
+            return 0
+        at = state.positions.get(self.input)
+        batch = 0 if at is None or at.epoch != state.epoch else at.batch
+        self._tell("on_train_begin")
+        self._tell("on_epoch_begin", state.epoch)
+        self._tell("on_train_batch_begin", batch)
+        return batch
+
+    def _next(self, state: TrainState, call: Call, batch: int) -> int:
+        """Tells the callbacks what comes behind a call, unless that was the last; returns the next batch's number."""
+        if state.epoch >= self.config.epochs or state.step == self.config.steps:
+            return batch
+        if call.ended:
+            batch = 0
+            self._tell("on_epoch_begin", state.epoch)
+        self._tell("on_train_batch_begin", batch)
+        return batch
+
+    def _tell(self, event: str, *given: Any, values: Mapping[str, Mapping[str, float]] | None = None) -> None:
+        if self.callbacks is not None:
+            self.callbacks.tell(event, *given, values=values)
 
     def _after(self, state: TrainState, call: Call) -> TrainState:
         return replace(
@@ -138,14 +204,43 @@ class Fit:
         )
 
     def _end_epoch(self, state: TrainState, call: Call, evaluator: Evaluator | None, rows: int) -> TrainState:
-        values = {"train": metrics(call.running)}
-        if evaluator is not None:
-            measured = evaluator.measure()
-            if measured:
-                values["test"] = measured
+        values = {"train": metrics(call.running), **self._measured(evaluator)}
         self.watcher.epoch(call, values, self.stats, rows)
-        flat = {f"{part}/{name}": value for part, found in values.items() for name, value in found.items()}
-        return replace(state, history=(*state.history, {"epoch": float(call.epoch), "step": float(call.step), **flat}))
+        self._tell("on_epoch_end", call.epoch, values=values)
+        state = self._tracked(state, flat(values))
+        entry = {"epoch": float(call.epoch), "step": float(call.step), **flat(values)}
+        return replace(state, history=(*state.history, entry))
+
+    def _evaluate(self, state: TrainState, call: Call, evaluator: Evaluator | None) -> TrainState:
+        values = self._measured(evaluator)
+        if values:
+            self.watcher.evaluated(call, values)
+        return self._tracked(state, flat(values))
+
+    def _measured(self, evaluator: Evaluator | None) -> dict[str, dict[str, float]]:
+        if evaluator is None:
+            return {}
+        self._tell("on_test_begin")
+        found = evaluator.measure()
+        self._tell("on_test_end", values={"test": found})
+        return {"test": found} if found else {}
+
+    def _tracked(self, state: TrainState, values: Mapping[str, float]) -> TrainState:
+        watched = self.config.early_stopping
+        if watched is None:
+            return state
+        state = track(watched, state, values)
+        if watched.restore_best and state.tracking.get(BEST_STEP) == state.step:
+            self.learner.keep_best()
+        return state
+
+    def _restored(self, state: TrainState) -> TrainState:
+        """Makes the best weights the result, at the end of a training that watches a metric."""
+        watched = self.config.early_stopping
+        if watched is None or not watched.restore_best or BEST not in state.tracking or state.tracking.get(RESTORED):
+            return state
+        self.learner.restore_best()
+        return replace(state, tracking={**state.tracking, RESTORED: 1.0})
 
     def _saved(self, upload: Future[Manifest]) -> None:
         self.watcher.saved(upload.result().url)
@@ -155,9 +250,10 @@ class Fit:
 
 
 def last_metrics(state: TrainState) -> dict[str, dict[str, float]]:
-    """Returns the metrics of the last epoch by set of rows; {} when there is none."""
+    """Returns the metrics of the last epoch, or of the best weights, by set of rows; {} when there are none."""
     found: dict[str, dict[str, float]] = {}
-    for key, value in (state.history[-1] if state.history else {}).items():
+    last = state.history[-1] if state.history else {}
+    for key, value in (state.best if state.tracking.get(RESTORED) else last).items():
         part, slash, name = key.partition("/")
         if slash:
             found.setdefault(part, {})[name] = value

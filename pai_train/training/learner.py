@@ -14,8 +14,16 @@ from pai_train.errors import DataError, did_you_mean
 from pai_train.models.finite import not_finite_error
 from pai_train.training.devices import strategy
 from pai_train.training.labels import Labels
+from pai_train.training.objective import for_compile, row_factors, row_losses, row_metrics
+from pai_train.training.optimizers import make_optimizer
+from pai_train.training.own_step import OwnStep, has_own_step, refuse_unsuited
+from pai_train.training.precision import build_as
+from pai_train.training.step_plan import StepPlan
+from pai_train.training.tensors import dense, not_finite, tensor_of
 from pai_train.training.totals import METRIC_SUMS, Totals
-from pai_train.training.variable_names import model_names, optimizer_names
+from pai_train.training.updates import Updates
+from pai_train.training.variables import Best, named_variables
+from pai_train.training.weights import refuse_negative
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,36 +33,29 @@ if TYPE_CHECKING:
     from pai_train.models.contracts import LabelSpec
     from pai_train.training.devices import Devices
 
-OPTIMIZERS = {
-    "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.AdamW,
-    "rmsprop": keras.optimizers.RMSprop,
-    "sgd": keras.optimizers.SGD,
-}
-
-SUPERBATCH_BYTES = 32 * 2**20
-"""Bytes of the images of a superbatch, unless one batch alone takes more."""
-
 
 class Learner:
     """A model with its optimizer and loss, on its devices.
 
     A step's loss is the sum of the rows' losses over the rows of the whole global batch, summed over the replicas, so
     that any number of replicas gives the same weights up to rounding. Two layers are exempt by their nature: batch
-    normalisation normalises per replica, and dropout draws one mask for all replicas.
+    normalisation normalises per replica, and dropout draws one mask for all replicas. Weights multiply the rows' losses
+    in training and change neither that divisor nor what is evaluated.
 
     Args:
         build: Builds the model; its variables are made on the devices. Its output are logits or values.
         label: What is learned. Classification minimises cross-entropy, regression the mean squared error.
-        optimizer: A name in OPTIMIZERS.
+        optimizer: A name in `optimizers.OPTIMIZERS`.
         learning_rate: Above 0.
         devices: One per replica.
+        plan: What a step does besides.
 
     Attributes:
         model: The Keras model.
         optimizer: The Keras optimizer.
         variables: Every variable that training changes, by a name that is the same in every process: weights, states
-            of random generators, optimizer slots, iteration and learning rate.
+            of random generators, optimizer slots, iteration and learning rate; where the plan asks for them
+            sums of gradients, the scale of the loss, and the best weights too.
         traces: How often each function was traced; 1 each, whatever the shapes.
     """
 
@@ -65,24 +66,48 @@ class Learner:
     row_counts = 1
 
     def __init__(
-        self, build: Callable[[], Any], label: LabelSpec, *, optimizer: str, learning_rate: float, devices: Devices
+        self,
+        build: Callable[[], Any],
+        label: LabelSpec,
+        *,
+        optimizer: str,
+        learning_rate: float,
+        devices: Devices,
+        plan: StepPlan = StepPlan(),
     ) -> None:
-        if optimizer not in OPTIMIZERS:
-            raise ValueError(f"no optimizer {optimizer!r}; {did_you_mean(optimizer, OPTIMIZERS)}")
         self._label = label
+        self._plan = plan
         self._labels = Labels(label)
         self._strategy = strategy(devices)
         with self._strategy.scope():
-            self.model = build()
-            self.optimizer = OPTIMIZERS[optimizer](learning_rate=learning_rate)
+            self.model = build_as(build, plan.precision)
+            self.optimizer = make_optimizer(optimizer, learning_rate, plan.schedule, plan.precision)
             self.optimizer.build(self.model.trainable_variables)
-        self.variables = _variables(self.model, self.optimizer)
+        self._own: OwnStep | None = None
+        if has_own_step(self.model):
+            refuse_unsuited(self.model, plan, self._replicas)
+            self.compile()
+            self._own = OwnStep(self.model)
+        of_model, of_optimizer = named_variables(self.model, self.optimizer)
+        self.variables = {**of_model, **of_optimizer}
+        self._updates: Updates | None = None
+        if not plan.one_update:
+            trained = {id(variable.value) for variable in self.model.trainable_variables}
+            names = {id(one): name for name, one in of_model.items() if id(one) in trained}
+            by_name = {names[id(one.value)]: one for one in self.model.trainable_variables}
+            self._updates = Updates(self.optimizer, by_name, self._strategy, plan, devices.names[0])
+            self.variables |= self._updates.state
+        self._best = Best(of_model, "/cpu:0") if plan.keep_best else None
+        if self._best is not None:
+            self.variables |= self._best.state
         self._dtypes = {tensor.name: tf.as_dtype(tensor.dtype) for tensor in self.model.inputs}
         self._shapes = [tuple(tensor.shape[1:]) for tensor in self.model.inputs]
         # The label comes last, as `_steps` counts it.
         self._reals = [name for name, dtype in self._dtypes.items() if dtype.is_floating]
         if self._labels.dtype.is_floating:
             self._reals.append(label.column)
+        if plan.weight is not None:
+            self._reals.append(plan.weight)
         self.traces = {}
         self._train = self._function("train", lambda *given: self._steps(*given, training=True), with_label=True)
         self._evaluate = self._function("evaluate", lambda *given: self._steps(*given, training=False), with_label=True)
@@ -127,6 +152,29 @@ class Learner:
         result: NDArray[np.float32] = found.numpy()
         return result
 
+    def compile(self) -> None:
+        """Gives the model its optimizer and loss, for callbacks and a train_step of its own."""
+        if self.model.compiled:
+            return
+        with self._strategy.scope():
+            loss, found = for_compile(self._label.task)
+            self.model.compile(
+                optimizer=self.optimizer,
+                loss=loss,
+                metrics=None if has_own_step(self.model) else found,
+                auto_scale_loss=False,
+            )
+
+    def keep_best(self) -> None:
+        """Keeps a copy of the weights, which `restore_best` brings back; only with `plan.keep_best`."""
+        if self._best is not None:
+            self._best.keep()
+
+    def restore_best(self) -> None:
+        """Makes the weights those that were kept last."""
+        if self._best is not None:
+            self._best.restore()
+
     def _check_finite(self, odd: Any) -> None:
         if (counts := odd.numpy()).any():
             # Without a label to count, the names are one longer.
@@ -147,6 +195,8 @@ class Learner:
         signature = [tf.TensorSpec([None, *shape], dtype) for shape, dtype in pairs]
         if with_label:
             signature += [tf.TensorSpec([None], self._labels.dtype), tf.TensorSpec([self.row_counts, None], tf.int64)]
+        if name == "train" and self._plan.weight is not None:
+            signature.append(tf.TensorSpec([None], tf.float64))
         return tf.function(own, input_signature=signature, autograph=False)
 
     def _run(self, function: Any, columns: Mapping[str, Any], rows: Sequence[int]) -> Totals:
@@ -158,12 +208,19 @@ class Learner:
         whole = counts[-1]
         if not whole.size or whole.min() < 1 or counts[0].sum() != length:
             raise ValueError(f"batches of {list(rows)} rows do not make up columns of {length} rows")
-        found, unknown, odd = function(*features, labels, tf.constant(counts))
+        given = [*features, labels, tf.constant(counts)]
+        weights = None
+        if function is self._train and self._plan.weight is not None:
+            weights = tensor_of(self._column(columns, self._plan.weight), tf.float64)
+            given.append(weights)
+        found, unknown, odd = function(*given)
         self._check_finite(odd)
+        if weights is not None and int(tf.math.count_nonzero(weights < 0)):
+            raise refuse_negative(self._plan.weight or "", weights)
         if int(unknown):
             raise self._labels.unknown(label)
         values = found.numpy()
-        names = METRIC_SUMS[self._label.task]
+        names = () if function is self._train and self._own is not None else METRIC_SUMS[self._label.task]
         return Totals(whole, values[:, 0], {name: values[:, index] for index, name in enumerate(names, start=1)})
 
     def _counts(self, columns: Mapping[str, Any], rows: Sequence[int]) -> NDArray[np.int64]:
@@ -172,7 +229,7 @@ class Learner:
 
     def _features(self, columns: Mapping[str, Any]) -> list[Any]:
         """Returns the model's inputs in their order, as tensors of their dtype."""
-        return [_tensor(self._column(columns, name), dtype) for name, dtype in self._dtypes.items()]
+        return [tensor_of(self._column(columns, name), dtype) for name, dtype in self._dtypes.items()]
 
     def _column(self, columns: Mapping[str, Any], name: str) -> Any:
         if name not in columns:
@@ -183,23 +240,34 @@ class Learner:
         """Runs, inside a graph, one step per batch.
 
         Returns:
-            float64 (steps, 1 + metric sums), the number of rows without a class, and `_not_finite` of all columns.
+            float64 (steps, 1 + metric sums), the number of rows without a class, and `not_finite` of all columns.
         """
-        *features, labels, counts = given
+        features, (labels, counts, *weights) = given[: len(self._shapes)], given[len(self._shapes) :]
         rows, whole = counts[0], counts[-1]
         targets, unknown = self._labels.encode(labels)
-        odd = _not_finite([*features, labels])
+        odd = not_finite([*features, labels, *weights])
+        wrong = unknown + tf.reduce_sum(odd)
+        if weights:
+            wrong += tf.math.count_nonzero(weights[0] < 0)
+        weighed = row_factors(self._plan.class_weights, targets, weights) if training else None
         # With a label that is no class, or a number that is none, no step runs, so that the caller can report it with
         # all variables untouched.
-        steps = tf.where(self._anywhere(unknown + tf.reduce_sum(odd)) == 0, tf.size(rows), 0)
-        features, targets = self._padded(features, targets)
+        steps = tf.where(self._anywhere(wrong) == 0, tf.size(rows), 0)
+        features, targets, weighed = self._padded((features, targets, weighed))
         ends = tf.cumsum(rows)
-        width = 1 + len(METRIC_SUMS[self._label.task])
+        width = 1 if training and self._own is not None else 1 + len(METRIC_SUMS[self._label.task])
         found = tf.TensorArray(tf.float64, size=steps, element_shape=[width])
 
         def step(index: Any, found: Any) -> tuple[Any, Any]:
             batch = (ends[index] - rows[index], rows[index], whole[index])
-            per_replica = self._strategy.run(lambda: self._replica_step(features, targets, batch, training=training))
+
+            def replica() -> Any:
+                return self._replica_step(features, targets, weighed, batch, training=training)
+
+            per_replica = self._strategy.run(replica)
+            if training and self._updates is not None:
+                per_replica, gradients = per_replica
+                self._updates.take(gradients, whole[index])
             return index + 1, found.write(index, self._strategy.reduce("SUM", per_replica, axis=None))
 
         _, found = tf.while_loop(lambda index, _: index < steps, step, (0, found), parallel_iterations=1)
@@ -209,31 +277,44 @@ class Learner:
         """Returns a count over all workers."""
         return count
 
-    def _padded(self, features: list[Any], targets: Any) -> tuple[list[Any], Any]:
-        """Returns vectors that have a row for a replica without rows to take."""
-        return features, targets
+    def _padded(self, vectors: Any) -> Any:
+        """Returns vectors, in the structure given, that have a row for a replica without rows to take."""
+        return vectors
 
     def _replica_step(
-        self, features: Sequence[Any], targets: Any, batch: tuple[Any, Any, Any], *, training: bool
+        self, features: Sequence[Any], targets: Any, weights: Any, batch: tuple[Any, Any, Any], *, training: bool
     ) -> Any:
-        """Runs this replica's share of one batch; its results add up over the replicas."""
+        """Runs this replica's share of one batch; its results, and gradients, add up over the replicas."""
         begin, rows, whole = batch
         low, high = self._share(begin, rows)
         # A replica without rows takes one at weight 0: the mean of nothing would be NaN in batch normalisation.
         weight = tf.cast(high > low, tf.float32)
         share = slice(low, tf.maximum(high, low + 1))
         inputs, target = [vector[share] for vector in features], targets[share]
+        if training and self._own is not None:
+            own = None if weights is None else weights[share]
+            return self._own.take(self._inputs(inputs), target, own)
         with tf.GradientTape() as tape:
             outputs = self._call(inputs, training=training)
-            loss = weight * tf.reduce_sum(self._loss(target, outputs)) / tf.cast(whole, tf.float32)
+            losses = row_losses(self._label.task, target, outputs)
+            if weights is not None:
+                losses *= weights[share]
+            loss = weight * tf.reduce_sum(losses) / tf.cast(whole, tf.float32)
             if self.model.losses:
                 loss += tf.add_n([tf.cast(extra, tf.float32) for extra in self.model.losses]) / self._replicas
+            scaled = loss if self._updates is None else self._updates.scaled(loss)
+        gradients: list[Any] = []
         if training:
             variables = self.model.trainable_variables
-            gradients = [_dense(gradient) for gradient in tape.gradient(loss, variables)]
-            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        sums = [tf.reduce_sum(tf.cast(values, tf.float64)) for values in self._metrics(target, outputs)]
-        return tf.stack([tf.cast(loss, tf.float64), *(tf.cast(weight, tf.float64) * value for value in sums)])
+            gradients = [dense(gradient) for gradient in tape.gradient(scaled, variables)]
+            if self._updates is None:
+                self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            else:
+                pairs = zip(gradients, variables, strict=True)
+                gradients = [tf.zeros(one.shape, one.dtype) if found is None else found for found, one in pairs]
+        sums = [tf.reduce_sum(tf.cast(values, tf.float64)) for values in row_metrics(self._label.task, target, outputs)]
+        found = tf.stack([tf.cast(loss, tf.float64), *(tf.cast(weight, tf.float64) * value for value in sums)])
+        return found if not training or self._updates is None else (found, gradients)
 
     @property
     def _replicas(self) -> int:
@@ -251,23 +332,13 @@ class Learner:
 
     def _call(self, features: Sequence[Any], *, training: bool) -> Any:
         """Returns float32 logits of shape (rows, n classes), or values of shape (rows,)."""
-        by_name = dict(zip(self._dtypes, features, strict=True))
-        # The structure the model was built with: one tensor, a list or a dict of them.
-        inputs = keras.tree.map_structure(lambda tensor: by_name[tensor.name], self.model.input)
-        outputs = tf.cast(self.model(inputs, training=training), tf.float32)
+        outputs = tf.cast(self.model(self._inputs(features), training=training), tf.float32)
         return outputs if self._label.task == "classification" else tf.reshape(outputs, [-1])
 
-    def _loss(self, target: Any, outputs: Any) -> Any:
-        """Returns the loss of each row."""
-        if self._label.task == "classification":
-            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=target, logits=outputs)
-        return tf.square(outputs - target)
-
-    def _metrics(self, target: Any, outputs: Any) -> list[Any]:
-        """Returns each row's part of the sums in METRIC_SUMS."""
-        if self._label.task == "classification":
-            return [tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), target)]
-        return [tf.square(outputs - target), tf.abs(outputs - target)]
+    def _inputs(self, features: Sequence[Any]) -> Any:
+        """Returns the structure the model was built with: one tensor, a list or a dict of them."""
+        by_name = dict(zip(self._dtypes, features, strict=True))
+        return keras.tree.map_structure(lambda tensor: by_name[tensor.name], self.model.input)
 
     def _probabilities(self, *features: Any) -> Any:
         def replica() -> Any:
@@ -276,49 +347,4 @@ class Learner:
             return tf.nn.softmax(outputs) if self._label.task == "classification" else outputs
 
         found = tf.concat(self._strategy.experimental_local_results(self._strategy.run(replica)), axis=0)
-        return found, _not_finite(features)
-
-
-def auto_steps(parameters: int, batch_size: int, image_bytes: int = 0) -> int:
-    """Returns how many steps one call into TensorFlow should run for `train.steps_per_call: auto`.
-
-    Enough that a call's fixed cost vanishes beside its work, few enough that it stays short and its rows small.
-
-    Args:
-        parameters: Trainable parameters of the model.
-        batch_size: Rows of a global batch.
-        image_bytes: Bytes of a row's images.
-    """
-    by_work = 100_000_000 // max(1, parameters * batch_size)
-    by_rows = 65_536 // batch_size
-    # What is evaluated comes in batches of 256 rows at least.
-    by_bytes = SUPERBATCH_BYTES // (max(batch_size, 256) * max(1, image_bytes))
-    return max(1, min(64, by_work, by_rows, by_bytes))
-
-
-def _variables(model: Any, optimizer: Any) -> dict[str, Any]:
-    names = model_names([variable.path for variable in model.variables])
-    by_identity = {id(variable): name for variable, name in zip(model.variables, names, strict=True)}
-    owners = [(variable.path, by_identity[id(variable)]) for variable in model.trainable_variables]
-    slots = optimizer_names([variable.path for variable in optimizer.variables], owners)
-    pairs = [
-        *((f"model/{name}", variable) for name, variable in zip(names, model.variables, strict=True)),
-        *((f"optimizer/{name}", variable) for name, variable in zip(slots, optimizer.variables, strict=True)),
-    ]
-    return {name: variable.value for name, variable in pairs}
-
-
-def _not_finite(vectors: Sequence[Any]) -> Any:
-    """Returns how many values of each floating vector are NaN or infinite, int64 of shape (floating vectors,)."""
-    counts = [tf.math.count_nonzero(~tf.math.is_finite(vector)) for vector in vectors if vector.dtype.is_floating]
-    return tf.stack(counts) if counts else tf.zeros([0], tf.int64)
-
-
-def _dense(gradient: Any) -> Any:
-    # Replicas with unequal shares have unequal numbers of slices, which the collective gather refuses.
-    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
-
-
-def _tensor(values: Any, dtype: Any) -> Any:
-    tensor = values if tf.is_tensor(values) else tf.constant(values)
-    return tensor if tensor.dtype == dtype else tf.cast(tensor, dtype)
+        return found, not_finite(features)

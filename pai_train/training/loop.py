@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from pai_train.errors import DataError
+from pai_train.training import bad_batch
 from pai_train.training.totals import Totals, add_totals, metrics
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ class Call:
         running: The epoch's running sums, these steps included.
         after: The input's position behind them.
         ended: Whether they end the epoch; not where the last steps allowed end inside its last superbatch.
+        whole: Whether they end their superbatch, so that `after` is where the next step reads.
     """
 
     step: int
@@ -48,6 +48,7 @@ class Call:
     running: Mapping[str, float]
     after: Position
     ended: bool
+    whole: bool = True
 
 
 def train_steps(
@@ -57,6 +58,7 @@ def train_steps(
     step: int = 0,
     running: Mapping[str, float] | None = None,
     max_steps: int | None = None,
+    cut: int | None = None,
 ) -> Iterator[Call]:
     """Trains on superbatches until they or the steps end.
 
@@ -66,6 +68,7 @@ def train_steps(
         step: Steps done before.
         running: The epoch's running sums before.
         max_steps: Stop after this many steps, counted from the run's beginning.
+        cut: No call goes across a multiple of this many steps, for what is to happen just there.
 
     Raises:
         DataError: A step's loss is NaN or infinite; its call is not yielded, so that nobody saves what it left.
@@ -74,15 +77,24 @@ def train_steps(
     if step == max_steps:
         return
     for superbatch in batches:
-        columns, rows = _first(superbatch, None if max_steps is None else max_steps - step)
-        totals = learner.train(columns, rows)
         last = superbatch.after.batch == 0
         epoch = superbatch.after.epoch - (1 if last else 0)
-        _check_finite(totals, step, epoch)
-        step += len(rows)
-        sums = add_totals(sums, totals)
-        ended = last and sum(rows) == sum(superbatch.rows)
-        yield Call(step, epoch, sum(rows), sums, superbatch.after, ended)
+        first = None if last else superbatch.after.batch - len(superbatch.rows)
+        begun, left, ended = step, sum(superbatch.rows), False
+        for columns, rows in _parts(superbatch, step, max_steps, cut):
+            at = None if first is None else first + step - begun
+            taken = bad_batch.Steps(columns, rows, step, epoch, at)
+            try:
+                totals = learner.train(columns, rows)
+            except DataError as error:
+                raise taken.refused(error) from None
+            taken.check(totals.losses)
+            step += len(rows)
+            left -= sum(rows)
+            sums = add_totals(sums, totals)
+            ended = last and not left
+            whole = not left or step == max_steps
+            yield Call(step, epoch, sum(rows), sums, superbatch.after, ended, whole)
         # Before the next superbatch is asked for: it may fail, and nobody needs it.
         if step == max_steps:
             return
@@ -90,24 +102,21 @@ def train_steps(
             sums = {}
 
 
-def _check_finite(totals: Totals, step: int, epoch: int) -> None:
-    """Ends a training whose loss is no number any more: what follows would be garbage, and would be saved."""
-    bad = np.flatnonzero(~np.isfinite(totals.losses))
-    if len(bad):
-        first = int(bad[0])
-        raise DataError(
-            f"the loss is {totals.losses[first]} at step {step + first + 1}, in epoch {epoch + 1}",
-            got="finite values in all columns of these steps",
-            todo="lower train.learning_rate; look for values that are far too large in the features or the label",
-        )
-
-
-def _first(superbatch: Superbatch, steps: int | None) -> tuple[Mapping[str, Any], tuple[int, ...]]:
-    rows = _filled(superbatch.rows)[:steps]
-    count = sum(rows)
-    if count == sum(superbatch.rows):
-        return superbatch.columns, rows
-    return {name: column[:count] for name, column in superbatch.columns.items()}, rows
+def _parts(
+    superbatch: Superbatch, step: int, max_steps: int | None, cut: int | None
+) -> Iterator[tuple[Mapping[str, Any], tuple[int, ...]]]:
+    """Yields what each call is given of a superbatch whose first step is the one behind `step`."""
+    rows = _filled(superbatch.rows)[: None if max_steps is None else max_steps - step]
+    done = begin = 0
+    while done < len(rows):
+        steps = len(rows) - done if cut is None else min(len(rows) - done, cut - (step + done) % cut)
+        part = rows[done : done + steps]
+        end = begin + sum(part)
+        if end - begin == sum(superbatch.rows):
+            yield superbatch.columns, part
+        else:
+            yield {name: column[begin:end] for name, column in superbatch.columns.items()}, part
+        done, begin = done + steps, end
 
 
 def _filled(rows: tuple[int, ...]) -> tuple[int, ...]:

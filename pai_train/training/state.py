@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 from pai_train.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
 FILES = "variables"
 ROOT = "by_name"
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 SHOWN = 20
+
+Kind = tuple[str, list[int]]
+"""Dtype and shape of a variable."""
 
 
 def write_variables(variables: Mapping[str, Any], folder: Path) -> None:
@@ -30,32 +33,64 @@ def write_variables(variables: Mapping[str, Any], folder: Path) -> None:
     _checkpoint(variables).write(str(folder / FILES))
 
 
-def read_variables(variables: Mapping[str, Any], folder: Path) -> None:
+def read_variables(variables: Mapping[str, Any], folder: Path, where: str | None = None) -> None:
     """Assigns to every variable what `write_variables` wrote, whatever the number of replicas was then.
+
+    Args:
+        variables: tf.Variable by name.
+        folder: Holds the files.
+        where: Where they come from, for people; None for the folder.
 
     Raises:
         CheckpointError: Names, shapes or dtypes differ, which lists them and leaves all variables as they were; or the
             files cannot be read.
     """
-    import tensorflow as tf
-
-    try:
-        stored = _stored(tf.train.load_checkpoint(str(folder / FILES)))
-    except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
-        raise _unreadable(folder, error) from error
-    differences = _differences(stored, {name: _kind(variable) for name, variable in variables.items()})
+    differences = _differences(stored_kinds(folder), kinds(variables))
     if differences:
         more = len(differences) - SHOWN
         raise CheckpointError(
             "the checkpoint does not fit the model",
-            where=str(folder),
+            where=where or str(folder),
             got="; ".join(differences[:SHOWN]) + (f"; and {more} more" if more > 0 else ""),
             wanted="the same variables with the same shapes and dtypes",
             todo="undo the change of the model or optimizer, or start anew with train.resume=never",
         )
+    read_some(variables, folder)
+
+
+def read_some(variables: Mapping[str, Any], folder: Path) -> None:
+    """Assigns to these variables what `write_variables` wrote; names, shapes and dtypes are known to be the same.
+
+    Raises:
+        CheckpointError: The files cannot be read.
+    """
+    import tensorflow as tf
+
     try:
-        _checkpoint(variables).read(str(folder / FILES)).assert_consumed()
+        status = _checkpoint(variables).read(str(folder / FILES))
+        status.assert_existing_objects_matched()
+        # What else lies there is nobody's concern, or was found to be nothing.
+        status.expect_partial()
     except (tf.errors.OpError, LookupError, RuntimeError, ValueError, AssertionError) as error:
+        raise _unreadable(folder, error) from error
+
+
+def kinds(variables: Mapping[str, Any]) -> dict[str, Kind]:
+    """Returns dtype and shape by name."""
+    return {name: _kind(variable) for name, variable in variables.items()}
+
+
+def stored_kinds(folder: Path) -> dict[str, Kind]:
+    """Returns dtype and shape by name of what `write_variables` wrote.
+
+    Raises:
+        CheckpointError: The files cannot be read.
+    """
+    import tensorflow as tf
+
+    try:
+        return _stored(tf.train.load_checkpoint(str(folder / FILES)))
+    except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
         raise _unreadable(folder, error) from error
 
 
@@ -75,11 +110,11 @@ def _checkpoint(variables: Mapping[str, Any]) -> Any:
     return tf.train.Checkpoint(**{ROOT: dict(variables)})
 
 
-def _kind(variable: Any) -> tuple[str, list[int]]:
+def _kind(variable: Any) -> Kind:
     return variable.dtype.name, variable.shape.as_list()
 
 
-def _stored(reader: Any) -> dict[str, tuple[str, list[int]]]:
+def _stored(reader: Any) -> dict[str, Kind]:
     dtypes = reader.get_variable_to_dtype_map()
     return {
         _unescape(key.removeprefix(f"{ROOT}/").removesuffix(SUFFIX)): (dtypes[key].name, list(shape))
@@ -93,20 +128,19 @@ def _unescape(key: str) -> str:
     return re.sub(r"\.([.S])", lambda match: "/" if match[1] == "S" else ".", key)
 
 
-def _differences(
-    stored: Mapping[str, tuple[str, Sequence[int]]], wanted: Mapping[str, tuple[str, Sequence[int]]]
-) -> list[str]:
+def _differences(stored: Mapping[str, Kind], wanted: Mapping[str, Kind]) -> list[str]:
     missing = [f"missing in the checkpoint: {name}" for name in sorted(wanted.keys() - stored.keys())]
     superfluous = [f"not in the model: {name}" for name in sorted(stored.keys() - wanted.keys())]
     changed = [
-        f"{name} is {_show(stored[name])}, the model wants {_show(wanted[name])}"
+        f"{name} is {show(stored[name])}, the model wants {show(wanted[name])}"
         for name in sorted(stored.keys() & wanted.keys())
         if stored[name] != wanted[name]
     ]
     return missing + superfluous + changed
 
 
-def _show(kind: tuple[str, Sequence[int]]) -> str:
+def show(kind: Kind) -> str:
+    """Returns dtype and shape as people write them."""
     dtype, shape = kind
     return f"{dtype}[{','.join(map(str, shape))}]"
 

@@ -55,7 +55,7 @@ def add_totals(running: Mapping[str, float], totals: Totals) -> dict[str, float]
 
 
 def metrics(running: Mapping[str, float]) -> dict[str, float]:
-    """Returns `loss` with `accuracy`, or `loss` with `rmse` and `mae`; {} when there are no rows."""
+    """Returns `loss` with `accuracy`, or with `rmse` and `mae`, where those are known; {} when there are no rows."""
     rows = running.get("rows", 0.0)
     if not rows:
         return {}

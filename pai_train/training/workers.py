@@ -64,8 +64,8 @@ class WorkerLearner(Learner):
     def _anywhere(self, count: Any) -> Any:
         return self._strategy.reduce("SUM", self._strategy.run(lambda: tf.identity(count)), axis=None)
 
-    def _padded(self, features: list[Any], targets: Any) -> tuple[list[Any], Any]:
-        return [_with_a_row(vector) for vector in features], _with_a_row(targets)
+    def _padded(self, vectors: Any) -> Any:
+        return tf.nest.map_structure(lambda vector: None if vector is None else _with_a_row(vector), vectors)
 
     def _place(self, replica: Any) -> tuple[Any, int]:
         count = int(self._strategy.extended._num_devices_per_worker)

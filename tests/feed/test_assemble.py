@@ -4,15 +4,14 @@ import hypothesis.strategies as st
 import numpy as np
 import pyarrow as pa
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 
 from pai_train.errors import DataError
 from pai_train.feed.assemble import in_order, plain
 from pai_train.feed.contracts import FeedPlan
 from pai_train.feed.nulls import fill
-from pai_train.feed.tensors import packed, text_parts
-from pai_train.feed.tf_data import TfDataEngine, _columns
+from pai_train.feed.tensors import text_parts
+from pai_train.feed.tf_data import TfDataEngine, tensors
 from pai_train.spec.ddl import parse_ddl
 from pai_train.tables.iceberg import IcebergTables
 from tests.suites.table_rows import ref, write
@@ -77,9 +76,7 @@ def test_any_texts_become_the_same_tensors(data, rows, columns):
     numbers = pa.array(range(rows), pa.int64())
     batch = pa.record_batch([numbers, *arrays], names=list("nabcdef"[: columns + 1]))
     fields = [pa.field("n", pa.int64()), *(pa.field(name, pa.string()) for name in batch.schema.names[1:])]
-    parts, ways = packed(fields, batch)
-    tensors = [tf.constant(part, tf.string if part.dtype == object else part.dtype) for part in parts]
-    made = _columns(fields, tensors, ways, rows)
+    made = tensors(fields, batch)
     assert made["n"].numpy().tolist() == list(range(rows))
     assert [made[field.name].numpy().tolist() for field in fields[1:]] == [[t.encode() for t in c] for c in texts]
 

@@ -152,6 +152,13 @@ def test_the_number_of_workers_may_change_anywhere(sizes, plan, legs):
     assert {key: rows for key, rows in seen.items() if rows} == straight
 
 
+def test_a_worker_whose_lanes_give_nothing_to_a_batch_has_not_ended():
+    source = MemorySource([6, 11, 12, 17])
+    plan = FeedPlan(("id",), 6, {}, epochs=1, lanes=3, steps=1)
+    parts = [batches(source, plan, shard=Shard(index, 2))[0] for index in range(2)]
+    assert sorted(row for part in parts for _, _, ids in part for row in ids) == list(range(46))
+
+
 @settings(deadline=None, max_examples=60)
 @given(sizes, plans(epochs=st.just(2)), st.integers(1, 4))
 def test_all_workers_leave_out_the_same_remainder(sizes, plan, count):

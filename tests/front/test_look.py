@@ -192,14 +192,16 @@ def test_an_input_partition_and_snapshot_are_checked_before_the_training(here):
 
 def test_the_reproduce_line_writes_beside_a_partition(here):
     from pai_train import compose
-    from pai_train.resolver import _reproduce
+    from pai_train.experiment.reproduce import reproduce_job
 
     composed = compose("iris", ["outputs.predictions.table=odps://lab/tables/sales/dt=2024-12-31"])
-    line = _reproduce(composed, "abc", {})
+    line = reproduce_job(composed.config, composed.overrides, "abc", {})
     assert "outputs.predictions.table=odps://lab/tables/sales_again_abc/dt=2024-12-31" in line.replace('"', "").replace(
         "'", ""
     )
-    assert "outputs.predictions.table=iris_output_again_abc" in _reproduce(compose("iris"), "abc", {})
+    iris = compose("iris")
+    again = reproduce_job(iris.config, iris.overrides, "abc", {})
+    assert "outputs.predictions.table=iris_output_again_abc" in again
 
 
 OVERLAPS = {

@@ -10,7 +10,7 @@ from pai_train.errors import PaiTrainError
 from pai_train.models.contracts import ColumnSpec, LabelSpec
 from pai_train.models.load import build, check_model
 from pai_train.models.preprocess import features, inputs
-from pai_train.training.learner import SUPERBATCH_BYTES, auto_steps
+from pai_train.training.call_size import SUPERBATCH_BYTES, auto_steps
 
 COLUMNS = [ColumnSpec("image", "image", shape=(2, 3, 1)), ColumnSpec("size", "float", mean=4.0, variance=4.0)]
 LABEL = LabelSpec("kind", "classification", ("a", "b", "c"))

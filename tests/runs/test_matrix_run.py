@@ -37,9 +37,16 @@ def lines(record):
     return [{key: value for key, value in line.items() if key != "time"} for line in found]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+# Each recipe and each engine is tried on every store; both recipes with both engines in the full run.
+PAIRS = [
+    pytest.param(recipe, engine, marks=() if (recipe == "iris") == (engine == "tf_data") else pytest.mark.full)
+    for recipe in ("iris", "csvtest")
+    for engine in ENGINES
+]
+
+
+@pytest.mark.parametrize(("recipe", "engine"), PAIRS)
 @pytest.mark.parametrize("served", REMOTE, indirect=True)
-@pytest.mark.parametrize("recipe", ["iris", "csvtest"])
 def test_killed_and_resumed_it_ends_like_the_straight_run_on_local_disk(recipe, served, engine, jobs, straight):
     root = served.root()
     command = [f"+recipe={recipe}", *served.overrides, f"storage.root={root}"]

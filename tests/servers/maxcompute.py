@@ -84,6 +84,9 @@ _OPERATIONS = [
     _operation("GetTunnel", "GET", rf"{_PROJECT}/tunnel", rest.get_tunnel, "", "service"),
     _operation("ListTables", "GET", rf"{_PROJECT}/tables", rest.list_tables, "", f"name {_PAGE}"),
     _operation("GetProject", "GET", _PROJECT, rest.get_project, "", "properties"),
+    _operation(
+        "GetResource", "GET", rf"{_PROJECT}/resources/(?P<resource>[^/]+)", rest.get_resource, "", "rOffset rSize"
+    ),
     _operation("CreateInstance", "POST", rf"{_PROJECT}/instances", sql.create_instance),
     _operation("GetInstance", "GET", rf"{_PROJECT}/instances/(?P<instance>[^/]+)", sql.get_instance, "", _OF_INSTANCE),
     _data("CreateDownload", "POST", _TABLE, tunnel.create_download, "downloads", "asyncmode partition"),

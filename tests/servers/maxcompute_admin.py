@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 from collections.abc import Callable
@@ -56,6 +57,10 @@ def _service(service: Service, **changes: Any) -> None:
         setattr(service, name, value)
 
 
+def _resource(service: Service, project: str, name: str, content: str) -> None:
+    service.resources[project.lower(), name] = base64.b64decode(content)
+
+
 def _clock(service: Service, offset_s: float) -> None:
     service.clock.offset_s = offset_s
 
@@ -74,6 +79,7 @@ _DOINGS: dict[str, Callable[..., Any]] = {
     "admit": lambda service, **told: service.signatures.admit(**told),
     "bearer": lambda service, life_s: service.signatures.bearer(life_s),
     "life": _life,
+    "resource": _resource,
     "project": lambda service, name: service.tables.add_project(name),
     "sessions": _sessions,
     "expire": lambda service, session: service.sessions.expire(session),

@@ -35,6 +35,7 @@ class Service:
         old_types: Whether a statement must ask for the types of 2.0 before it may name them.
         instances: What was run, by id: nothing where it went well, or else the error.
         counts: Requests by operation.
+        resources: What resources hold, by project and name; gone when the server ends.
     """
 
     root: Path
@@ -49,6 +50,7 @@ class Service:
     old_types: bool = False
     instances: dict[str, tuple[str, str]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    resources: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
 
 @dataclass

@@ -10,13 +10,14 @@ What other tests use, and may rely on:
 * `serving_maxcompute(root)`: one more server on a folder of one's own, to be stopped and started again there.
 
 Names of operations, for faults and counts: GetTenant, PutLogs, GetTunnel, ListTables, GetProject, CreateInstance,
-GetInstance, ListPartitions, GetPartition, GetTable; of the tunnel CreateDownload, GetDownload, Download, CreateUpload,
-GetUpload, UploadBlock, CommitUpload; of the Storage API CreateReadSession, GetReadSession, ReadRows,
+GetInstance, GetResource, ListPartitions, GetPartition, GetTable; of the tunnel CreateDownload, GetDownload, Download,
+CreateUpload, GetUpload, UploadBlock, CommitUpload; of the Storage API CreateReadSession, GetReadSession, ReadRows,
 CreateWriteSession, GetWriteSession, WriteRows, CommitWriteSession. Kinds of faults: see `maxcompute_faults`.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import uuid
@@ -155,6 +156,10 @@ class MaxComputeDoor:
         name = f"p_{uuid.uuid4().hex[:20]}"
         self._do("project", name=name)
         return name
+
+    def resource(self, project: str, name: str, content: bytes) -> None:
+        """Puts a resource into a project."""
+        self._do("resource", project=project, name=name, content=base64.b64encode(content).decode())
 
     def fault(self, operation: str, kind: str, **more: Any) -> None:
         """Spoils the next request of an operation, or the next `times`; see `maxcompute_faults.Fault`."""

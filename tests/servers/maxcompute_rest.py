@@ -46,6 +46,18 @@ async def get_tunnel(call: Call) -> web.Response:
     return web.Response(text=call.request.host)
 
 
+async def get_resource(call: Call) -> web.Response:
+    """Answers with a piece of a resource, which `MaxComputeDoor.resource` has put there."""
+    call.service.tables.project(call.names["project"])
+    held = call.service.resources.get((call.names["project"].lower(), call.names["resource"]))
+    if held is None:
+        raise Refused(404, "NoSuchObject", f"ODPS-0420111: Resource not found - {call.names['resource']}")
+    begin = int(call.query.get("rOffset", 0))
+    end = begin + int(call.query.get("rSize", len(held)))
+    remains = {"x-odps-resource-has-remaining": str(end < len(held)).lower()}
+    return web.Response(body=held[begin:end], headers={**remains, "x-odps-resource-type": "file"})
+
+
 async def list_tables(call: Call) -> web.Response:
     """Answers with a page of tables."""
     tables = call.service.tables.project(call.names["project"])

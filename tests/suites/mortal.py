@@ -85,6 +85,9 @@ class MortalFiles:
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite") -> None:
         self.do("create" if mode == "create" else "pipe", lambda: self._files.pipe_file(path, value, mode=mode))
 
+    def put_file(self, path1: str, path2: str) -> None:
+        self.do("put", lambda: self._files.put_file(path1, path2))
+
     def rm_file(self, path: str) -> None:
         self.do("rm", lambda: self._files.rm(path))
 

@@ -19,6 +19,7 @@ from pai_train.spec.contracts import Snapshot
 from pai_train.storage import AccessRefused, Store, basename, join, open_store, read_manifest
 from pai_train.training.checkpoints import Checkpoints
 from pai_train.training.contracts import TrainState
+from pai_train.training.retention import Retention
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +95,7 @@ def save(checkpoints: Checkpoints, *steps: int) -> None:
 
 def restored(store, url: str, to: Path) -> int | None:
     """What a new process finds: the step, after all files have been compared with what that step wrote."""
-    with Checkpoints(store, url, keep_last=2) as checkpoints:
+    with Checkpoints(store, url, keep=Retention(2)) as checkpoints:
         found = checkpoints.restore(to)
     if found is None:
         return None
@@ -164,7 +165,7 @@ def test_the_state_lies_in_the_manifest_and_is_restored(store, url, tmp_path):
     position = Position(Snapshot("s", 3, None), "order", 17, 1, 2, ((0, 5), (1, 7)))
     value = state(7, totals={"loss": 0.1 + 0.2}, tokens={"out": "t"}, history=({"loss": 1e-320},))
     value = TrainState(**{**vars(value), "positions": {"train": position}})
-    with Checkpoints(store, url, keep_last=1) as checkpoints:
+    with Checkpoints(store, url, keep=Retention(1)) as checkpoints:
         manifest = checkpoints.save(value, writes(7)).result()
         assert checkpoints.fetch(manifest, tmp_path / "to") == value
     assert sorted(basename(info.url) for info in store.list(url)) == [
@@ -178,14 +179,14 @@ def test_the_state_lies_in_the_manifest_and_is_restored(store, url, tmp_path):
 
 
 def test_no_checkpoint_is_none(store, url, tmp_path):
-    with Checkpoints(store, url, keep_last=1) as checkpoints:
+    with Checkpoints(store, url, keep=Retention(1)) as checkpoints:
         assert checkpoints.latest() is None
         assert checkpoints.restore(tmp_path / "to") is None
 
 
 @pytest.mark.parametrize("keep_last", [1, 2, 3])
 def test_the_newest_are_kept(store, url, tmp_path, keep_last):
-    with Checkpoints(store, url, keep_last=keep_last) as checkpoints:
+    with Checkpoints(store, url, keep=Retention(keep_last)) as checkpoints:
         save(checkpoints, 2, 9, 10, 100, 1000000000)
         latest = checkpoints.latest()
         assert latest is not None
@@ -198,13 +199,13 @@ def test_the_newest_are_kept(store, url, tmp_path, keep_last):
 def test_nothing_but_checkpoints_is_deleted(store, url):
     for name in ("run.json", "lease/000001.json", "step-x/MANIFEST.json", "other/MANIFEST.json"):
         store.put(join(url, name), b"{}")
-    with Checkpoints(store, url, keep_last=1) as checkpoints:
+    with Checkpoints(store, url, keep=Retention(1)) as checkpoints:
         save(checkpoints, 1, 2)
     assert folders(store, url) == ["lease", "other", "run.json", "step-000000002", "step-x"]
 
 
 def test_a_step_saved_again_never_replaces_a_complete_one(store, url, tmp_path):
-    with Checkpoints(store, url, keep_last=1) as checkpoints:
+    with Checkpoints(store, url, keep=Retention(1)) as checkpoints:
         save(checkpoints, 5, 5)
         assert folders(store, url) == ["step-000000005-1"]
         save(checkpoints, 5)
@@ -214,13 +215,13 @@ def test_a_step_saved_again_never_replaces_a_complete_one(store, url, tmp_path):
 
 def test_what_an_upload_left_that_was_cut_off_is_not_mixed_with_a_new_one(store, url):
     store.put(join(url, "step-000000005/left"), b"x")
-    with Checkpoints(store, url, keep_last=1) as checkpoints:
+    with Checkpoints(store, url, keep=Retention(1)) as checkpoints:
         save(checkpoints, 5)
     assert store.info(join(url, "step-000000005/left")) is None
 
 
 def test_retention_leaves_newer_checkpoints_alone(store, url):
-    with Checkpoints(store, url, keep_last=1) as checkpoints:
+    with Checkpoints(store, url, keep=Retention(1)) as checkpoints:
         save(checkpoints, 30, 20, 21)
     assert folders(store, url) == ["step-000000021", "step-000000030"]
 
@@ -228,7 +229,10 @@ def test_retention_leaves_newer_checkpoints_alone(store, url):
 def test_restore_wants_an_empty_folder(store, url, tmp_path):
     (tmp_path / "to").mkdir()
     (tmp_path / "to" / "mine").touch()
-    with Checkpoints(store, url, keep_last=1) as checkpoints, pytest.raises(ValueError, match="not an empty folder"):
+    with (
+        Checkpoints(store, url, keep=Retention(1)) as checkpoints,
+        pytest.raises(ValueError, match="not an empty folder"),
+    ):
         checkpoints.restore(tmp_path / "to")
     assert (tmp_path / "to" / "mine").exists()
 
@@ -244,7 +248,7 @@ def test_write_runs_in_the_callers_thread_and_the_upload_does_not(store, url, tm
         thread.append(threading.current_thread())
         writes(1)(folder)
 
-    with Checkpoints(slow, url, keep_last=1, scratch=scratch) as checkpoints:
+    with Checkpoints(slow, url, keep=Retention(1), scratch=scratch) as checkpoints:
         future = checkpoints.save(state(1), write)
         assert thread == [threading.main_thread()]
         assert not future.done()
@@ -265,7 +269,7 @@ def test_write_runs_in_the_callers_thread_and_the_upload_does_not(store, url, tm
 def test_an_upload_error_is_raised_once_by_whatever_comes_next(store, url, tmp_path, end):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    checkpoints = Checkpoints(Failing(store, 2, error=StorageError), url, keep_last=1, scratch=scratch)
+    checkpoints = Checkpoints(Failing(store, 2, error=StorageError), url, keep=Retention(1), scratch=scratch)
     future = checkpoints.save(state(1), writes(1))
     with pytest.raises(StorageError, match="put"):
         checkpoints.save(state(2), writes(2)) if end == "save" else getattr(checkpoints, end)()
@@ -276,7 +280,7 @@ def test_an_upload_error_is_raised_once_by_whatever_comes_next(store, url, tmp_p
 
 def test_an_upload_error_does_not_hide_the_first_error(store, url):
     def save_and_fail() -> None:
-        with Checkpoints(Failing(store, 1, error=StorageError), url, keep_last=1) as checkpoints:
+        with Checkpoints(Failing(store, 1, error=StorageError), url, keep=Retention(1)) as checkpoints:
             checkpoints.save(state(1), writes(1))
             raise ValueError("first")
 
@@ -293,7 +297,7 @@ def test_a_write_that_fails_leaves_nothing(store, url, tmp_path):
         (folder / "half").touch()
         raise RuntimeError
 
-    with Checkpoints(store, url, keep_last=1, scratch=scratch) as checkpoints:
+    with Checkpoints(store, url, keep=Retention(1), scratch=scratch) as checkpoints:
         with pytest.raises(RuntimeError):
             checkpoints.save(state(1), write)
         save(checkpoints, 2)
@@ -317,7 +321,7 @@ def all_with_a_manifest_are_whole(store: Store, url: str) -> bool:
 
 def operations(url: str, keep_last: int) -> int:
     counting = Failing(open_store(url), at=10**9)
-    with Checkpoints(counting, url, keep_last=keep_last) as checkpoints:
+    with Checkpoints(counting, url, keep=Retention(keep_last)) as checkpoints:
         save(checkpoints, *STEPS)
     return len(counting.calls)
 
@@ -331,7 +335,7 @@ def test_the_process_may_end_at_every_single_operation(tmp_path, caplog, keep_la
         url = join(f"memory://{tmp_path}", str(at), "run")
         store = open_store(url)
         failing = Failing(store, at, after=after)
-        checkpoints = Checkpoints(failing, url, keep_last=keep_last)
+        checkpoints = Checkpoints(failing, url, keep=Retention(keep_last))
         completed, begun = [], []
         with suppress(Crash):
             for step in STEPS:
@@ -347,7 +351,7 @@ def test_the_process_may_end_at_every_single_operation(tmp_path, caplog, keep_la
         assert (found or 0) in {max(completed, default=0), begun[-1]}, failing.calls[-1]
 
         # A new process goes on: it saves what is left, and leaves no rubbish behind.
-        with Checkpoints(store, url, keep_last=keep_last) as again:
+        with Checkpoints(store, url, keep=Retention(keep_last)) as again:
             save(again, *range((found or 0) + 1, 7))
         assert restored(store, url, tmp_path / str(at) / "to2") == 6
         assert folders(store, url) == ["step-000000005", "step-000000006"][-keep_last:], failing.calls[-1]
@@ -382,7 +386,7 @@ HOW = ["flipped", "shorter", "missing", "torn manifest", "other state"]
 
 @pytest.mark.parametrize("how", HOW)
 def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_is_used(store, url, tmp_path, caplog, how):
-    with Checkpoints(store, url, keep_last=3) as checkpoints:
+    with Checkpoints(store, url, keep=Retention(3)) as checkpoints:
         save(checkpoints, 1, 2, 3)
         damage(store, url, 3, how)
         assert restored(store, url, tmp_path / "to") == 2
@@ -394,7 +398,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_is_used(stor
 
 @pytest.mark.parametrize("how", ["shorter", "missing", "torn manifest"])
 def test_latest_passes_over_what_it_can_see_is_damaged(store, url, how):
-    with Checkpoints(store, url, keep_last=3) as checkpoints:
+    with Checkpoints(store, url, keep=Retention(3)) as checkpoints:
         save(checkpoints, 1, 2)
         damage(store, url, 2, how)
         latest = checkpoints.latest()
@@ -404,7 +408,7 @@ def test_latest_passes_over_what_it_can_see_is_damaged(store, url, how):
 
 @pytest.mark.parametrize("how", HOW)
 def test_if_all_are_damaged_nothing_starts_from_the_beginning_unasked(store, url, tmp_path, how):
-    with Checkpoints(store, url, keep_last=2) as checkpoints:
+    with Checkpoints(store, url, keep=Retention(2)) as checkpoints:
         save(checkpoints, 1, 2)
         damage(store, url, 1, how)
         damage(store, url, 2, how)
@@ -414,7 +418,7 @@ def test_if_all_are_damaged_nothing_starts_from_the_beginning_unasked(store, url
 
 
 def test_refused_access_is_not_taken_for_damage(store, url, tmp_path):
-    with Checkpoints(store, url, keep_last=2) as checkpoints:
+    with Checkpoints(store, url, keep=Retention(2)) as checkpoints:
         save(checkpoints, 1, 2)
     refusing = Failing(store, 10**9)
 
@@ -422,12 +426,12 @@ def test_refused_access_is_not_taken_for_damage(store, url, tmp_path):
         raise AccessRefused("no", where=url)
 
     refusing.read_many = refuse  # type: ignore[attr-defined]
-    with Checkpoints(refusing, url, keep_last=2) as checkpoints, pytest.raises(AccessRefused):
+    with Checkpoints(refusing, url, keep=Retention(2)) as checkpoints, pytest.raises(AccessRefused):
         checkpoints.restore(tmp_path / "to")
 
 
 def test_nothing_is_published_after_the_lease_is_lost(store, url):
-    with Checkpoints(store, url, keep_last=1) as checkpoints, checkpoints.lease("r") as lease:
+    with Checkpoints(store, url, keep=Retention(1)) as checkpoints, checkpoints.lease("r") as lease:
         save(checkpoints, 1)
         store.create(join(url, "lease/000002.json"), store.read(join(url, "lease/000001.json")))
         lease.renew()
@@ -440,7 +444,7 @@ def test_nothing_is_published_after_the_lease_is_lost(store, url):
 def test_closed_inside_the_lease_nothing_is_published_after_it_is_given_back(store, url):
     order: list[str] = []
     slow = Failing(store, 10**9)
-    checkpoints = Checkpoints(slow, url, keep_last=1)
+    checkpoints = Checkpoints(slow, url, keep=Retention(1))
     lease = checkpoints.lease("r")
     put = slow.put
 

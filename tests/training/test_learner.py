@@ -284,7 +284,7 @@ def test_metrics_of_no_rows():
 
 
 def test_more_steps_per_call_for_smaller_models():
-    from pai_train.training.learner import auto_steps
+    from pai_train.training.call_size import auto_steps
 
     assert auto_steps(403, 16) == 64
     assert 1 < auto_steps(50_000, 256) < 64

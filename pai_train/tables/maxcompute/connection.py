@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from odps import ODPS
 from odps.errors import WaitTimeoutError
@@ -17,7 +19,7 @@ from pai_train.tables.maxcompute.errors import CutShort
 from pai_train.tables.maxcompute.retry import Repeat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pai_train.storage import Limits
     from pai_train.tables.maxcompute.service import Service
@@ -28,6 +30,7 @@ TUNNEL_HEADERS = {"odps-tunnel-date-transform": "v1", "x-odps-tunnel-version": "
 _HINTS = {"odps.sql.type.system.odps2": "true", "odps.sql.decimal.odps2": "true", "odps.namespace.schema": "false"}
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.1, 2.0
 _LONGEST_RUN_S = 600
+_RESOURCE_BYTES = 4 * 2**20
 
 
 class Connection:
@@ -84,6 +87,21 @@ class Connection:
                 raise
 
         return self.retry(where, ask)
+
+    def resource(self, project: str, name: str) -> Iterator[bytes]:
+        """Yields what a resource of a project holds, piece by piece.
+
+        Raises:
+            PaiTrainError: It is not there, or the service does not answer.
+        """
+        url = f"{self.service.endpoint}/projects/{project}/resources/{quote(name, safe='')}"
+        at, more = 0, True
+        while more:
+            params = {"rOffset": str(at), "rSize": str(_RESOURCE_BYTES)}
+            answer = self.retry(f"odps://{project}/resources/{name}", partial(self._rest.get, url, params=params))
+            more = answer.headers.get("x-odps-resource-has-remaining", "").lower() == "true" and bool(answer.content)
+            at += len(answer.content)
+            yield answer.content
 
     def run(self, sql: str, project: str, where: str) -> None:
         """Runs a statement on the service, and waits for its end; it may be sent again.

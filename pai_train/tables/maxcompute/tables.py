@@ -25,7 +25,7 @@ from pai_train.tables.maxcompute.upload import Uploads
 from pai_train.tables.maxcompute.write import MaxComputeWrite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from pai_train.spec.contracts import Source, WriteSession
     from pai_train.storage import Stores
@@ -91,6 +91,14 @@ class MaxComputeTables:
 
     def write(self, ref: TableRef, mode: WriteMode, token: str) -> WriteSession:
         return MaxComputeWrite(self._connection, self._store, self.root, ref, self._load(ref), mode, token)
+
+    def resource(self, project: str, name: str) -> Iterator[bytes]:
+        """Yields what a resource of a project holds, piece by piece.
+
+        Raises:
+            PaiTrainError: It is not there, or the service does not answer.
+        """
+        return self._connection.resource(project or self.project, name)
 
     def checks(self) -> Generator[tuple[str, Callable[[], str]]]:
         """Yields what a run needs of the service, each with what tries it and returns what came out, or raises.

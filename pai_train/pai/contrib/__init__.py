@@ -1,0 +1,16 @@
+"""`tf.contrib` for scripts of TensorFlow 1: the part that was commonly used, over `tf.compat.v1`.
+
+Modules are imported when they are first asked for. Every name that is not given raises an `AttributeError` (an import,
+an `ImportError`) that names it, the line of the script and what stands in its place.
+"""
+
+from __future__ import annotations
+
+from pai_train.pai.gone import absent
+
+MODULES = (
+    "crf", "data", "distribute", "estimator", "feature_column", "framework", "layers", "learn", "lookup", "losses",
+    "metrics", "opt", "predictor", "rnn", "seq2seq", "slim", "training", "util",
+)  # fmt: skip
+
+__getattr__ = absent("tf.contrib", *MODULES, package=__name__)

@@ -1,0 +1,106 @@
+"""Python 2 sources converted in a copy, by fissix; which lines changed is said."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import tokenize
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pai_train.errors import LaunchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
+_FIXERS = "fissix.fixes"
+
+
+def converted(folder: Path, copy: Path, report: TextIO) -> Path:
+    """Copies a folder with its Python files converted; other files are links to the old ones.
+
+    Args:
+        folder: What is copied; nothing in it is changed.
+        copy: Where to; what is there is replaced.
+        report: Gets a line for each file that was changed, with the numbers of its lines.
+
+    Returns:
+        The copy.
+
+    Raises:
+        LaunchError: The extra is not installed, or a file is neither Python 2 nor Python 3.
+    """
+    tools = _tools()
+    shutil.rmtree(copy, ignore_errors=True)
+    for path in _files(folder, copy):
+        target = copy / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix != ".py":
+            target.symlink_to(path)
+            continue
+        before = _read(path)
+        after = _convert(tools, before, path)
+        target.write_text(after, encoding="utf-8")
+        if lines := _changed(before, after):
+            report.write(f"converted from Python 2: {path.relative_to(folder)}: {lines}\n")
+    return copy
+
+
+def _tools() -> dict[bool, Any]:
+    """Returns what converts files, by whether they are Python 3 already, where print is a function."""
+    try:
+        from fissix.refactor import RefactoringTool, get_fixers_from_package
+    except ImportError:
+        raise LaunchError(
+            "Python 2 sources are converted by fissix, which is not installed", todo="pip install 'pai_train[tf1]'"
+        ) from None
+    fixers = get_fixers_from_package(_FIXERS)
+    rest = [fixer for fixer in fixers if not fixer.endswith(".fix_print")]
+    return {False: RefactoringTool(fixers), True: RefactoringTool(rest, {"print_function": True})}
+
+
+def _files(folder: Path, copy: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        folders[:] = [name for name in folders if name[0] != "." and not copy.is_relative_to(here / name)]
+        yield from (here / name for name in names)
+
+
+def _read(path: Path) -> str:
+    raw = path.read_bytes()
+    try:
+        with path.open("rb") as file:
+            encoding, _ = tokenize.detect_encoding(file.readline)
+        text = raw.decode(encoding)
+    except (SyntaxError, UnicodeDecodeError):
+        text = raw.decode("latin-1")
+    text = text.replace("\r\n", "\n")
+    return text if text.endswith("\n") or not text else text + "\n"
+
+
+def _convert(tools: dict[bool, Any], text: str, path: Path) -> str:
+    tool = tools[_is_python3(text, path)]
+    try:
+        return str(tool.refactor_string(text, str(path)))
+    except Exception as error:
+        # Its parser raises several kinds, all of which mean that the file cannot be read.
+        raise LaunchError(
+            "the file is neither Python 2 nor Python 3", where=str(path), got=f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _is_python3(text: str, path: Path) -> bool:
+    try:
+        compile(text, str(path), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
+def _changed(before: str, after: str) -> str:
+    """Returns the numbers of the lines that differ, such as `lines 3, 7-9`, counted in the old file."""
+    matcher = difflib.SequenceMatcher(None, before.splitlines(), after.splitlines(), autojunk=False)
+    spans = [(lo + 1, max(lo + 1, hi)) for tag, lo, hi, _, _ in matcher.get_opcodes() if tag != "equal"]
+    return "lines " + ", ".join(str(lo) if lo == hi else f"{lo}-{hi}" for lo, hi in spans) if spans else ""

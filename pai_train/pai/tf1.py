@@ -1,0 +1,176 @@
+"""`import tensorflow` as scripts for TensorFlow 1 mean it: compat.v1 and its behaviour, under the plain names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import warnings
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pai_train.errors import LaunchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_OURS = {"contrib": "pai_train.pai.contrib", "estimator": "pai_train.pai.estimator"}
+"""What TensorFlow no longer has, and where it is made anew; each is there or not."""
+
+_LONG_WAIT_S, _WAIT_S = 30, 1
+_INSTALLED = "pai_train.pai.installed"
+"""Puts those packages where scripts import them from; there with them."""
+_LEGACY_KERAS = "tf_keras.api._v1.keras"
+
+
+class MissingSymbolError(AttributeError):
+    """A name that `tensorflow` of today has not; `hasattr` and `getattr` with a default work as ever."""
+
+
+class TensorFlow(ModuleType):
+    """What a script gets as `tensorflow`.
+
+    Args:
+        real: TensorFlow itself, as it was imported.
+    """
+
+    def __init__(self, real: ModuleType) -> None:
+        super().__init__("tensorflow", "TensorFlow 1, as pai_train gives it to scripts")
+        self._v1: Any = real.compat.v1
+        self.__dict__.update(
+            __path__=list(real.__path__),
+            __version__=real.__version__,
+            __file__=real.__file__,
+            __spec__=real.__spec__,
+            python=sys.modules["tensorflow.python"],
+            compat=real.compat,
+            VERSION=real.__version__,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OURS:
+            found = _ours(f"tensorflow.{name}")
+            if found is None:
+                raise MissingSymbolError(name=name, obj=self)
+            return found
+        if name == "keras":
+            return importlib.import_module("tensorflow.keras")
+        try:
+            return getattr(self._v1, name)
+        except AttributeError:
+            raise MissingSymbolError(f"module 'tensorflow' has no attribute {name!r}", name=name, obj=self) from None
+
+    def __dir__(self) -> list[str]:
+        return sorted({*dir(self._v1), *self.__dict__})
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds `tensorflow.x` where version 1 has it as an attribute, and what is made by us."""
+
+    def __init__(self, made: dict[str, Callable[[], ModuleType]]) -> None:
+        self._made = made
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if self._find(name) is None:
+            return None
+        return importlib.machinery.ModuleSpec(name, self, is_package=True)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self._find(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Does nothing: what is found has been executed under its own name."""
+
+    def _find(self, name: str) -> ModuleType | None:
+        if name in self._made:
+            return self._made[name]()
+        top, _, inner = name.partition(".")
+        if top != "tensorflow" or inner.split(".")[0] in ("python", "core", "tsl", "compiler", "lite", ""):
+            return None
+        first, _, rest = inner.partition(".")
+        if first in _OURS:
+            return _ours(name)
+        if first == "keras":
+            return _module(f"{_LEGACY_KERAS}.{rest}".rstrip("."))
+        if first == "compat":
+            return None
+        found: Any = sys.modules["tensorflow"]
+        for part in inner.split("."):
+            found = getattr(found, part, None)
+        return found if isinstance(found, ModuleType) else None
+
+
+def _ours(name: str) -> ModuleType | None:
+    """Imports what we make of a module that is gone; None where we do not."""
+    _, first, *rest = name.split(".")
+    return _module(".".join([_OURS[first], *rest]))
+
+
+def _module(name: str) -> ModuleType | None:
+    for end in range(1, name.count(".") + 2):
+        part = ".".join(name.split(".")[:end])
+        if importlib.util.find_spec(part) is None:
+            return None
+        importlib.import_module(part)
+    return sys.modules[name]
+
+
+def load() -> ModuleType:
+    """Imports TensorFlow with the Keras of version 1 behind it, and changes nothing yet.
+
+    Raises:
+        LaunchError: The extra is not installed.
+    """
+    if importlib.util.find_spec("tf_keras") is None:
+        raise LaunchError(
+            "scripts for TensorFlow 1 need tf_keras, which is not installed",
+            todo="pip install 'pai_train[tf1]'",
+        )
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return importlib.import_module("tensorflow")
+
+
+def install(real: ModuleType, made: dict[str, Callable[[], ModuleType]]) -> None:
+    """Makes `import tensorflow` give version 1, in this process from now on.
+
+    Args:
+        real: What `load` returned.
+        made: Further modules by name, and what makes them when they are imported.
+    """
+    from tensorflow.python.util import deprecation
+
+    # Whoever runs an old script knows that it is old.
+    deprecation._PRINT_DEPRECATION_WARNINGS = False
+    warnings.filterwarnings("ignore", r"`tf\.[\w.]+` is deprecated and will be removed", UserWarning)
+    _short_waits()
+    real.compat.v1.disable_v2_behavior()
+    shim: Any = TensorFlow(real)
+    sys.modules["tensorflow"] = shim
+    sys.meta_path.insert(0, _Finder(made))
+    if importlib.util.find_spec(_INSTALLED) is not None:
+        importlib.import_module(_INSTALLED).install(shim)
+    _old_flags(real.compat.v1.flags)
+
+
+def _short_waits() -> None:
+    """Lets a worker look each second, not each half minute, whether the chief has made the variables."""
+    from tensorflow.python.training.session_manager import SessionManager
+
+    init = SessionManager.__init__
+    init.__defaults__ = tuple(_WAIT_S if value == _LONG_WAIT_S else value for value in init.__defaults__)
+
+
+def _old_flags(flags: Any) -> None:
+    """Lets scripts define flags whose names absl has taken since, and read them as they did."""
+    known = flags.FLAGS
+    for name in list(known):
+        known[name].allow_override = True
+    wrapper = type(known)
+    wrapper._parse_flags = lambda self, args=None: self(sys.argv if args is None else [sys.argv[0], *args])
+    wrapper.__flags = property(lambda self: {name: self[name].value for name in self})

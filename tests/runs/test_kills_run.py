@@ -1,0 +1,81 @@
+"""Killed at random moments, saving and uploading included, on local disk and on S3: the same weights in the end."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from tests.suites.jobs import Jobs
+
+COMMAND = [
+    *["+recipe=iris", "gpus=2", "+model.params.dropout=0.2", "train.epochs=12", "train.steps_per_call=1"],
+    *["train.checkpoint.every_steps=1", "train.checkpoint.keep_best={metric: test/loss}"],
+]
+FULL = (pytest.mark.full, pytest.mark.timeout(3000))
+# So many kills before a start is left to run on; a life that saves every step gets far in few of them.
+MOST_IN_A_ROW = 6
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("straight") / "work"
+    folder.mkdir()
+    return Jobs(folder).done(*COMMAND)
+
+
+def killed(running, after_s, number=signal.SIGKILL):
+    """Kills a start so long after it has made its run folder; returns whether it was still there."""
+    end = time.monotonic() + 60
+    while running.alive and "generation" not in running.text and "epoch" not in running.text:
+        assert time.monotonic() < end, running.text
+        time.sleep(0.005)
+    time.sleep(after_s)
+    if running.alive:
+        os.kill(running.pid, number)
+    finished = running.wait()
+    assert finished.code in (0, -number, 75), finished
+    return finished.code != 0
+
+
+def survives(jobs, straight, command, env, kills, seed):
+    chances, done = random.Random(seed), 0
+    while done < kills:
+        for _ in range(min(chances.randint(2, MOST_IN_A_ROW), kills - done)):
+            done += killed(jobs.start(*command, env=env), chances.uniform(0, 0.8))
+        jobs_done = jobs.run(*command, env=env)
+        assert jobs_done.code == 0, jobs_done
+        record = jobs.last()
+        assert record["weights_sha256"] == straight["weights_sha256"]
+        assert record["metrics"] == straight["metrics"]
+        assert (record["steps"], record["outputs"]["predictions"]["rows"]) == (straight["steps"], 150)
+
+
+@pytest.mark.parametrize("engine", ["tf_data", pytest.param("queue_runner", marks=FULL)])
+@pytest.mark.parametrize("kills", [5, pytest.param(60, marks=FULL)])
+def test_on_local_disk(jobs, straight, kills, engine):
+    survives(jobs, straight, [*COMMAND, f"engine={engine}"], None, kills, kills)
+
+
+@pytest.mark.parametrize("served", ["s3"], indirect=True)
+@pytest.mark.parametrize("kills", [5, pytest.param(60, marks=FULL)])
+def test_on_s3(jobs, straight, served, kills):
+    root = served.root()
+    command = [*COMMAND, *served.overrides, f"storage.root={root}"]
+    staged = jobs.run(*command, "mode=stage", env=served.env)
+    assert staged.code == 0, staged
+    survives(jobs, straight, command, served.env, kills, kills)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(6))
+def test_stopped_at_a_random_moment_it_goes_on(jobs, straight, seed):
+    """Looking at the input, the first compilation, evaluation and predicting are among the moments."""
+    chances = random.Random(seed)
+    for _ in range(3):
+        killed(jobs.start(*COMMAND), chances.uniform(0, 1.5), signal.SIGTERM)
+    jobs.done(*COMMAND, "train.resume=auto")
+    assert jobs.last()["weights_sha256"] == straight["weights_sha256"]
