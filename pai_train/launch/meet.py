@@ -107,8 +107,8 @@ def _visit(
         tune(peer)
         star = Star(workers.rank, workers.size, {0: peer}, [])
         try:
-            # The chief waits for the others as long as this worker has waited for the chief.
-            peer.settimeout(timeout_s)
+            # The chief waits for the others as long as this worker for the chief, and then says who is missing.
+            peer.settimeout(timeout_s + PATIENCE_S)
             star.send(0, VALUE, json.dumps(hello).encode())
             star.hellos = star.broadcast()
             peer.settimeout(None)

@@ -10,26 +10,25 @@ import pytest
 RUN = ("+recipe=uneven", "train.epochs=3", "train.batch_size=64", "train.learning_rate=0.01", "train.steps_per_call=4")
 
 
-def test_losses_of_one_two_and_three_workers_agree(crews):
-    alone = crews("alone")
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.full)])
+def test_losses_of_several_workers_are_those_of_one(crews, count):
+    alone, several = crews("alone"), crews("several")
     alone.done(*RUN)
     wanted = alone.losses()
     assert len(wanted) == 6
-    for count in (2, 3):
-        several = crews(f"of-{count}")
-        ended = several.crew(count, *RUN).wait()
-        assert [one.code for one in ended] == [0] * count, ended
-        found = several.losses()
-        assert [line[:3] for line in found] == [line[:3] for line in wanted]
-        assert [line[3] for line in found] == pytest.approx([line[3] for line in wanted], abs=1e-6)
-        record = several.last()
-        assert (record["status"], record["replicas"], len(several.records())) == ("done", count, 1)
-        folder = several.records()[0].parent
-        logs = {f"worker-{rank}.log" for rank in range(1, count)}
-        assert {path.name for path in folder.iterdir()} == {"config.yaml", "log", "metrics.jsonl", "run.json", *logs}
-        assert "done: " in (folder / "worker-1.log").read_text()
-        runs = [path.name for path in (several.cwd / "data/ck").iterdir() if path.is_dir()]
-        assert len(runs) == 1
+    ended = several.crew(count, *RUN).wait()
+    assert [one.code for one in ended] == [0] * count, ended
+    found = several.losses()
+    assert [line[:3] for line in found] == [line[:3] for line in wanted]
+    assert [line[3] for line in found] == pytest.approx([line[3] for line in wanted], abs=1e-6)
+    record = several.last()
+    assert (record["status"], record["replicas"], len(several.records())) == ("done", count, 1)
+    folder = several.records()[0].parent
+    logs = {f"worker-{rank}.log" for rank in range(1, count)}
+    assert {path.name for path in folder.iterdir()} == {"config.yaml", "log", "metrics.jsonl", "run.json", *logs}
+    assert "done: " in (folder / "worker-1.log").read_text()
+    runs = [path.name for path in (several.cwd / "data/ck").iterdir() if path.is_dir()]
+    assert len(runs) == 1
 
 
 def test_a_run_stopped_with_three_workers_goes_on_with_two(crews):

@@ -322,7 +322,7 @@ def test_broken_recipe_leaves_help_alone(desk: Desk) -> None:
 
 def test_no_arguments(desk: Desk) -> None:
     report = desk.refused()
-    assert f"{ROOT}/conf/config.yaml:8 inputs: is not set" in report
+    assert f"{ROOT}/conf/config.yaml:9 inputs: is not set" in report
     assert "+recipe=iris" in report
     assert "--help" in report
 
