@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pai_train.errors import DataError
+from pai_train.feed.align import OWN
 from pai_train.training.bad_batch import Steps
 
 
@@ -46,3 +47,10 @@ def test_images_count_by_row_and_texts_are_passed_over():
 def test_an_error_of_another_kind_keeps_its_words_and_gets_its_steps():
     error = steps(a=[1.0] * 6).refused(DataError("not a class", got="'x'"))
     assert (error.fault.where, error.fault.got) == ("steps 41 to 43, in epoch 2", "'x'")
+
+
+def test_of_several_workers_rows_are_counted_in_this_ones():
+    columns = {"a": np.array([1.0, 2.0, np.nan]), OWN: np.array([1, 2])}
+    error = Steps(columns, [4, 6], 0, 0, 0).refused(DataError("a column holds NaN"))
+    assert "1 in 'a', the first in row 2 of 2" in str(error)
+    assert "step 2, in epoch 1" in str(error)
