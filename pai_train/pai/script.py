@@ -122,12 +122,13 @@ def _script(orders: Orders) -> int:
 
 
 def _trace(error: BaseException, orders: Orders) -> str:
-    """Returns a traceback that begins in the script."""
+    """Returns a traceback that begins in the script; of our own errors, which say all, the script's lines alone."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename != orders.entry:
         trace = trace.tb_next
     if isinstance(error, PaiTrainError):
-        return "".join(["Traceback (most recent call last):\n", *traceback.format_tb(trace)]).rstrip()
+        frames = [one for one in traceback.extract_tb(trace) if Path(one.filename).is_relative_to(orders.folder)]
+        return "".join(["Traceback (most recent call last):\n", *traceback.format_list(frames)]).rstrip()
     return "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pai_train.errors import Fault, Refused, did_you_mean
+from pai_train.errors import Fault, Refused, TableError, did_you_mean
 from pai_train.paiio.job import Job
 from pai_train.paiio.settings import settings
 from pai_train.paiio.writer import commit
 from pai_train.spec.ddl import parse_ddl
 from pai_train.storage import join
+from pai_train.tables.partitions import check_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,14 +27,15 @@ def prepare(job: ScriptJob) -> None:
     """Looks for all tables, then makes the outputs that are absent.
 
     Raises:
-        Refused: Inputs are absent, outputs are and no statement makes them, or statements do not fit their outputs.
+        Refused: Inputs or their partition columns are absent, outputs are and no statement makes them, or statements
+            do not fit their outputs.
         TableError: An output cannot be made.
     """
     if not (job.tables or job.outputs or job.statements):
         return
     known = settings()
     inputs = [ref for table in job.tables for ref in known.refs(table)]
-    faults = [_absent(f"tables {ref}", ref, known) for ref in inputs if known.tables.describe(ref) is None]
+    faults = [fault for ref in inputs if (fault := _input_fault(ref, known)) is not None]
     if len(job.statements) > len(job.outputs):
         got = f"{len(job.statements)} statements, {len(job.outputs)} outputs"
         faults.append(Fault("there are more CREATE TABLE statements than outputs", "outputs", got))
@@ -52,6 +55,18 @@ def prepare(job: ScriptJob) -> None:
         raise Refused(faults)
     for ref, ddl in makes:
         known.tables.ensure(ref, ddl)
+
+
+def _input_fault(ref: TableRef, known: Settings) -> Fault | None:
+    where = f"tables {ref}"
+    info = known.tables.describe(ref)
+    if info is None:
+        return _absent(where, ref, known)
+    try:
+        check_keys(ref, info.partitions)
+    except TableError as error:
+        return replace(error.fault, where=where)
+    return None
 
 
 def _absent(where: str, ref: TableRef, known: Settings, *, writes: bool = False) -> Fault:

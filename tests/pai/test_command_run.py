@@ -132,6 +132,8 @@ def test_an_output_that_is_not_declared(front):
     assert ended.code == 1
     assert "table other not predefined" in ended.out
     assert '-Doutputs="odps://lab/tables/other"' in ended.out
+    assert "main.py" in ended.out
+    assert "names.py" not in ended.out
 
 
 def test_an_archive_of_python_2_with_flags_of_a_file(front):
@@ -189,6 +191,14 @@ def test_a_cluster(front):
     assert sorted(front.desk.rows("c")) == [(0, 3.0), (1, 3.0)]
 
 
+def test_an_evaluator_that_does_not_end_is_named(front, monkeypatch):
+    monkeypatch.setattr(running, "_EVALUATOR_S", 0.1)
+    source = "import sys, time\ntime.sleep(60 if '--job_name=evaluator' in sys.argv else 0)"
+    ended = front.script(source, '-Dcluster={"worker":{"count":1},"evaluator":{"count":1}}')
+    assert ended.code == 0
+    assert "the evaluator was ended" in ended.err
+
+
 def test_a_stop_request(front):
     def stop() -> None:
         while not any(b"waiting" in log.read_bytes() for log in Path("runs/slow").glob("*/logs/script.log")):
@@ -205,11 +215,13 @@ def test_a_stop_request(front):
 
 def test_tables_that_are_not_there_are_refused_together(front):
     front.desk.make("create table iris(a bigint)")
-    words = "-Dtables=odps://lab/tables/irsi,odps://lab/tables/zzz", "-Doutputs=odps://lab/tables/made"
+    tables = ",".join(f"odps://lab/tables/{name}" for name in ("irsi", "zzz", "iris/ds=1"))
+    words = f"-Dtables={tables}", "-Doutputs=odps://lab/tables/made"
     ended = front.script("print('ran')", *words)
     assert ended.code == 2
     assert ended.lines == []
-    assert "3 faults, nothing was touched" in ended.err
+    assert "4 faults, nothing was touched" in ended.err
+    assert "tables odps://lab/tables/iris/ds=1: the table has no partitions" in ended.err
     for said in ("did you mean 'iris'?", "tables odps://lab/tables/zzz", '-DcreateTableSql="create table made (…);"'):
         assert said in ended.err
     assert front.desk.tables.names("lab") == ["iris"]
@@ -240,3 +252,33 @@ def test_a_key_in_an_address_is_in_no_text(front, monkeypatch):
     assert str(len(secret)) in shown[4]
     shown += [path.read_text() for path in Path("runs").rglob("*") if path.is_file() and path.suffix != ".log"]
     assert not [text for text in shown if secret in text or key in text]
+
+
+@pytest.mark.full
+def test_iris_on_maxcompute(front, maxcompute_server, monkeypatch):
+    from pai_train.paiio import TableReader, TableWriter
+    from pai_train.spec.address import parse_table
+    from pai_train.spec.ddl import parse_ddl
+    from pai_train.tables.maxcompute import open_tables
+
+    maxcompute_server.enter(monkeypatch)
+    project, root = maxcompute_server.project, str(front.desk.folder / "records")
+    source, target = maxcompute_server.table(), maxcompute_server.table()
+    ddl = parse_ddl(f"create table {source}(f1 double,f2 double,f3 double,f4 double,kind string)")
+    open_tables(root, project).ensure(parse_table(source, project), ddl)
+    for name, value in {"TABLES": "maxcompute", "TABLES_ROOT": root, "PROJECT": project}.items():
+        monkeypatch.setenv(f"PAI_TRAIN_{name}", value)
+    with TableWriter(source) as writer:
+        writer.write([(i / 4, 0.0, 1.0, 2.0, "k") for i in range(30)], range(5))
+    for name in ("TABLES", "TABLES_ROOT", "PROJECT"):
+        monkeypatch.delenv(f"PAI_TRAIN_{name}")
+    front.desk.write("iris.py", IRIS)
+    statement = IRIS_OUTPUT.replace("iris_output", target)
+    words = f'-Dtables={source} -Doutputs={target} -DcreateTableSql="{statement}"'
+    text = f"use {project}; PAI -name tensorflow -Dscript=code/iris.py {words};"
+    ended = front("--tables", "maxcompute", "--tables-root", root, "-e", text)
+    assert (ended.code, ended.lines) == (0, ["30 rows"]), ended.err
+    monkeypatch.setenv("PAI_TRAIN_TABLES", "maxcompute")
+    monkeypatch.setenv("PAI_TRAIN_TABLES_ROOT", root)
+    rows = TableReader(f"odps://{project}/tables/{target}").read(30)
+    assert [row[0] for row in rows] == [i / 4 for i in range(30)]
