@@ -171,13 +171,15 @@ def _commands(asked: argparse.Namespace, parsed: Parsed) -> list[Command]:
     )
     faults += parsed.faults
     commands = []
+    warnings: list[str] = []
     for statement in parsed.statements:
-        command, found = read_command(statement, options)
+        command, found = read_command(statement, options, warnings)
         faults += found
         commands += [command] if command is not None else []
     if not parsed.statements and not faults:
         faults.append(Fault("there is no PAI statement", wanted="PAI -name tensorflow -Dscript=…;"))
     if faults:
+        sys.stderr.writelines(f"warning: {redact(one)}\n" for one in warnings)
         raise Refused(faults)
     return commands
 

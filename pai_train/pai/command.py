@@ -97,13 +97,24 @@ class Command:
         return (*flags, *([f"--checkpointDir={self.checkpoints}"] if self.checkpoints else []))
 
 
-def read_command(statement: Statement, options: Options) -> tuple[Command | None, list[Fault]]:
+def read_command(
+    statement: Statement, options: Options, warnings: list[str] | None = None
+) -> tuple[Command | None, list[Fault]]:
     """Checks a statement.
+
+    Args:
+        statement: The statement.
+        options: What is said beside it.
+        warnings: Gets its warnings, also where there are faults: an unknown key may be why another one is missing.
 
     Returns:
         What it asks for, and every fault; None where there is one.
     """
-    return _Reading(statement, options).read()
+    reading = _Reading(statement, options)
+    read = reading.read()
+    if warnings is not None:
+        warnings += reading.warnings
+    return read
 
 
 class _Reading:

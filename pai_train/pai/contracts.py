@@ -41,7 +41,8 @@ class ScriptJob:
         outputs: Addresses of the tables that may be written; writing another fails.
         statements: CREATE TABLE statements, run where the table is absent; by position those of `outputs`.
         run_dir: Where logs and records go, an absolute local folder.
-        settings: PAI_TRAIN_* and providers' variables that the command asks for; they reach every process.
+        settings: PAI_TRAIN_* and providers' variables that the command asks for; they reach every process. They may
+            hold keys, and are in no text.
         py2: Whether Python 2 sources are converted before they run.
     """
 
@@ -52,5 +53,5 @@ class ScriptJob:
     outputs: tuple[str, ...] = ()
     statements: tuple[str, ...] = ()
     run_dir: Path = Path("runs")
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
     py2: bool = False

@@ -44,6 +44,7 @@ REPLACEMENTS = {
     "tf.contrib": "tf.layers, tf.nn, tf.data and others: see docs/18-pai-scripts.md",
     "tf.estimator": "a session with tf.train.MonitoredTrainingSession, or a tf.keras model",
 }
+_PYTHON2_NAMES = {"xrange", "unicode", "basestring", "long", "raw_input", "reduce", "unichr", "execfile", "file"}
 _PREFIX = re.compile(r"^tensorflow(?:\._api\.v\d)?(?:\.compat\.v1)?|^pai_train\.pai(?=\.(?:contrib|estimator)\b)")
 
 
@@ -66,6 +67,13 @@ def explain(error: BaseException, folder: Path) -> LaunchError | None:
         where=line,
         todo=f"use {known}" if known else _near(symbol, module),
     )
+
+
+def may_be_python2(error: BaseException, folder: Path) -> bool:
+    """Tells whether an error is one that sources of Python 2 raise when they are run as they are."""
+    if isinstance(error, SyntaxError):
+        return error.filename is not None and Path(error.filename).is_relative_to(folder)
+    return isinstance(error, NameError) and error.name in _PYTHON2_NAMES
 
 
 def _symbol(error: BaseException) -> tuple[str | None, Any]:

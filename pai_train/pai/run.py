@@ -152,7 +152,10 @@ def _watch(
         left = [process.job_name for process in running if not (ended / name_of(process)).exists()]
         if all(name in _OUTLASTED for name in left):
             done_at = done_at or time.monotonic()
-            if "evaluator" not in left or time.monotonic() - done_at > _EVALUATOR_S:
+            late = "evaluator" in left
+            if not late or time.monotonic() - done_at > _EVALUATOR_S:
+                if late:
+                    sys.stderr.write(f"the evaluator was ended {_EVALUATOR_S:.0f} s after the workers were done\n")
                 _stop(processes, children)
                 return EXIT_DONE
         time.sleep(POLL_S)

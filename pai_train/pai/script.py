@@ -103,7 +103,7 @@ def _stay(done: Path) -> None:
 
 def _script(orders: Orders) -> int:
     """Runs the file; a failure is shown with the script's own lines only."""
-    from pai_train.pai.missing import explain
+    from pai_train.pai.missing import explain, may_be_python2
 
     try:
         runpy.run_path(orders.entry, run_name="__main__")
@@ -113,19 +113,22 @@ def _script(orders: Orders) -> int:
         sys.stderr.write(f"{redact(_trace(fault, orders))}\n{fault}\n")
         return fault.exit_code
     except BaseException as error:
-        said = explain(error, Path(orders.folder))
+        said: object = explain(error, Path(orders.folder))
+        if said is None and orders.folder == orders.cwd and may_be_python2(error, Path(orders.folder)):
+            said = "    to do: where this is Python 2, run it with --py2"
         sys.stderr.write(redact(_trace(error, orders)) + (f"{said}\n" if said is not None else ""))
         return EXIT_FAILED
     return EXIT_DONE
 
 
 def _trace(error: BaseException, orders: Orders) -> str:
-    """Returns a traceback that begins in the script."""
+    """Returns a traceback that begins in the script; of our own errors, which say all, the script's lines alone."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename != orders.entry:
         trace = trace.tb_next
     if isinstance(error, PaiTrainError):
-        return "".join(["Traceback (most recent call last):\n", *traceback.format_tb(trace)]).rstrip()
+        frames = [one for one in traceback.extract_tb(trace) if Path(one.filename).is_relative_to(orders.folder)]
+        return "".join(["Traceback (most recent call last):\n", *traceback.format_list(frames)]).rstrip()
     return "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
 
 

@@ -3,52 +3,78 @@
 from __future__ import annotations
 
 import sys
-from itertools import zip_longest
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pai_train.errors import TableError
+from pai_train.errors import Fault, Refused, TableError, did_you_mean
 from pai_train.paiio.job import Job
 from pai_train.paiio.settings import settings
 from pai_train.paiio.writer import commit
 from pai_train.spec.ddl import parse_ddl
 from pai_train.storage import join
+from pai_train.tables.partitions import check_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pai_train.pai.contracts import ScriptJob
+    from pai_train.paiio.settings import Settings
+    from pai_train.spec.address import TableRef
+    from pai_train.spec.ddl import Ddl
 
 
 def prepare(job: ScriptJob) -> None:
-    """Makes outputs that are absent, and looks for all other tables.
+    """Looks for all tables, then makes the outputs that are absent.
 
     Raises:
-        TableError: An input is absent, an output is and no statement makes it, or a statement does not fit its output.
+        Refused: Inputs or their partition columns are absent, outputs are and no statement makes them, or statements
+            do not fit their outputs.
+        TableError: An output cannot be made.
     """
     if not (job.tables or job.outputs or job.statements):
         return
     known = settings()
-    for table in job.tables:
-        for ref in known.refs(table):
-            if known.tables.describe(ref) is None:
-                raise TableError("no such table", where=f"tables {ref}")
+    inputs = [ref for table in job.tables for ref in known.refs(table)]
+    faults = [fault for ref in inputs if (fault := _input_fault(ref, known)) is not None]
     if len(job.statements) > len(job.outputs):
         got = f"{len(job.statements)} statements, {len(job.outputs)} outputs"
-        raise TableError("there are more CREATE TABLE statements than outputs", got=got)
-    for output, statement in zip_longest(job.outputs, job.statements):
+        faults.append(Fault("there are more CREATE TABLE statements than outputs", "outputs", got))
+    makes: list[tuple[TableRef, Ddl]] = []
+    for output, statement in zip(job.outputs, [*job.statements, *[""] * len(job.outputs)], strict=False):
         ref = known.ref(output)
         if known.tables.describe(ref) is not None:
             continue
-        if not statement:
-            raise TableError(
-                "no such table",
-                where=f"outputs {ref}",
-                todo=f'make it, or give its statement: -DcreateTableSql="create table {ref.name} (…);"',
-            )
-        ddl = parse_ddl(statement)
-        if ddl.name.lower() != ref.name:
-            raise TableError("the statement makes another table", where=f"outputs {ref}", got=ddl.name)
+        ddl = parse_ddl(statement) if statement else None
+        if ddl is None:
+            faults.append(_absent(f"outputs {ref}", ref, known, writes=True))
+        elif ddl.name.lower() != ref.name:
+            faults.append(Fault("the statement makes another table", f"outputs {ref}", ddl.name, ref.name))
+        else:
+            makes.append((ref, ddl))
+    if faults:
+        raise Refused(faults)
+    for ref, ddl in makes:
         known.tables.ensure(ref, ddl)
+
+
+def _input_fault(ref: TableRef, known: Settings) -> Fault | None:
+    where = f"tables {ref}"
+    info = known.tables.describe(ref)
+    if info is None:
+        return _absent(where, ref, known)
+    try:
+        check_keys(ref, info.partitions)
+    except TableError as error:
+        return replace(error.fault, where=where)
+    return None
+
+
+def _absent(where: str, ref: TableRef, known: Settings, *, writes: bool = False) -> Fault:
+    todo = did_you_mean(ref.name, known.tables.names(ref.project))
+    if writes:
+        make = f'make it, or give its statement: -DcreateTableSql="create table {ref.name} (…);"'
+        todo = make if todo is None or todo.startswith("known") else f"{todo} Or {make}"
+    return Fault("no such table", where, todo=todo or f"there are no tables in project {ref.project!r}")
 
 
 def publish(job: ScriptJob, token: str, records: Path) -> None:

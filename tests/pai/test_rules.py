@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pai_train.errors import LaunchError, TableError
+from pai_train.errors import LaunchError, Refused
 from pai_train.pai import tf1
 from pai_train.pai.missing import explain
 
@@ -119,7 +119,7 @@ def test_a_partition_is_an_output(desk):
     ],
 )
 def test_tables_are_looked_for_before_the_script_starts(desk, job, said):
-    with pytest.raises(TableError, match=said):
+    with pytest.raises(Refused, match=said):
         desk.run("open('started', 'w')", **job)
     assert not desk.warm.children
 
