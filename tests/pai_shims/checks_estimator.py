@@ -172,11 +172,12 @@ def canned(folder, *names):
     labels = (Y.mean() < Y).astype("int64")
     words = np.array(["no", "yes"])[labels]
     feed = lambda y, epochs=None: E.inputs.numpy_input_fn({"x": X}, y, 64, epochs, shuffle=False)
+    quick = lambda: tf.train.AdamOptimizer(0.05)
     models = {
         "linear": (E.LinearClassifier(three, optimizer=lambda: tf.train.AdamOptimizer(0.1)), labels),
-        "deep": (E.DNNClassifier([8], three, label_vocabulary=["no", "yes"], optimizer="Adam"), words),
+        "deep": (E.DNNClassifier([8], three, label_vocabulary=["no", "yes"], optimizer=quick), words),
         "both": (E.DNNLinearCombinedClassifier(None, three, "Ftrl", three, "Adam", [8], n_classes=3), labels),
-        "value": (E.DNNRegressor([8], three, optimizer="Adam"), Y),
+        "value": (E.DNNRegressor([8], three, optimizer=quick), Y),
         "line": (E.LinearRegressor(three, optimizer=tf.train.FtrlOptimizer(0.5)), Y),
     }
     spec = column.make_parse_example_spec(three)

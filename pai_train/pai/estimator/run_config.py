@@ -28,7 +28,7 @@ class RunConfig:
 
     Args:
         model_dir: Where checkpoints and events go.
-        tf_random_seed: The graph's seed.
+        tf_random_seed: The graph's seed; 1 as ever, so that a training repeats itself.
         save_summary_steps: Steps between summaries, None for none.
         save_checkpoints_steps: Steps between checkpoints.
         save_checkpoints_secs: Seconds between checkpoints, 600 where neither is given; both None for none.
@@ -53,7 +53,7 @@ class RunConfig:
     def __init__(
         self,
         model_dir: Any = None,
-        tf_random_seed: int | None = None,
+        tf_random_seed: int | None = 1,
         save_summary_steps: int | None = 100,
         save_checkpoints_steps: Any = _UNSET,
         save_checkpoints_secs: Any = _UNSET,
