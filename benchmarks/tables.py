@@ -157,8 +157,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the results there")
     parser.add_argument("--repetitions", type=int, default=5, help="at least 5")
-    parser.add_argument("--narrow", type=int, default=4_000_000, help="narrow rows")
-    parser.add_argument("--wide", type=int, default=400_000, help="wide rows")
+    parser.add_argument("--narrow", type=int, default=10_000_000, help="narrow rows")
+    parser.add_argument("--wide", type=int, default=1_000_000, help="wide rows")
     options = parser.parse_args()
     if options.repetitions < 5:
         parser.error("at least 5 repetitions")
