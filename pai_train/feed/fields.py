@@ -150,7 +150,7 @@ def decode(
 
 def _arrow_differs(plain: bytes, types: Mapping[str, pa.DataType]) -> bool:
     """Tells whether the text may hold a field that Arrow's typed reader accepts against the grammar."""
-    if any(map(pa.types.is_integer, types.values())) and (b"0x" in plain or b"0X" in plain):
+    if any(map(pa.types.is_integer, types.values())) and lines.holds_hex(plain):
         return True
     if any(map(pa.types.is_decimal, types.values())):
         return True

@@ -344,3 +344,14 @@ def test_a_default_of_another_type_is_refused(kind: pa.DataType, value: object) 
     batch = decode(b",\n", {"a": kind, "b": TEXT}, ",", ["a"])
     with pytest.raises(DataError, match="default of column 'a'"):
         fill(batch, {"a": value})
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.binary(max_size=6), st.sampled_from([b"", b"0x", b"0X", b"x0", b"00X"]), st.integers(0, 3), st.binary(max_size=6)
+)
+def test_hex_is_seen_wherever_it_stands(before, middle, shift, behind):
+    # Also where a window of the search ends.
+    text = b"7" * (lines._WINDOW - shift - len(before)) + before + middle + behind
+    for one in (text, before + middle + behind):
+        assert lines.holds_hex(one) == (b"0x" in one or b"0X" in one)
