@@ -128,7 +128,7 @@ def count_newlines(text: bytes) -> int:
 
 
 def holds_hex(text: bytes) -> bool:
-    """Tells whether `0x` or `0X` stands in a text; among many zeros `in` takes as long for it as Arrow for the fields."""
+    """Tells whether `0x` or `0X` stands in a text; among zeros `in` takes as long for it as Arrow for all fields."""
     if b"x" not in text and b"X" not in text:
         return False
     data = np.frombuffer(text, np.uint8)
