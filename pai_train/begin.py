@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pai_train.storage import display
+from pai_train.training.contracts import TrainState
 from pai_train.training.origin import fetch_weights, keeping_rate, take_over
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pai_train.spec.checkpoints import WarmStartConfig
     from pai_train.spec.contracts import Snapshot
     from pai_train.training.checkpoints import Checkpoints
-    from pai_train.training.contracts import TrainState
     from pai_train.training.generations import Run
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,23 @@ class Beginning:
     origin: str | None = None
     warm: WarmStartConfig | None = None
     other_config: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what other workers need to begin with it beside the files, of JSON types."""
+        state = None if self.state is None else self.state.to_json()
+        return {"state": state, "origin": self.origin, "other_config": self.other_config}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any], folder: Path, warm: WarmStartConfig | None) -> Beginning:
+        """Reads what `to_json` gave.
+
+        Args:
+            told: That.
+            folder: Holds the same files.
+            warm: What the recipe says of a warm start.
+        """
+        state = None if told["state"] is None else TrainState.from_json(told["state"])
+        return cls(state, folder, told["origin"], warm, told["other_config"])
 
     def load(self, variables: Mapping[str, Any]) -> dict[str, Any] | None:
         """Assigns what there is to the variables; returns the account of a warm start.

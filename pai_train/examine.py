@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pai_train.errors import DataError
 from pai_train.feed.batches import arrow_superbatches
@@ -14,7 +14,7 @@ from pai_train.models.statistics import collect_classes, describe
 from pai_train.spec.images import ImageType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -64,6 +64,24 @@ def open_input(item: JobInput, state: TrainState | None) -> Source:
             todo=f"leave inputs.{item.name}.snapshot out to read it as it is",
         )
     return source
+
+
+def describe_rows(
+    item: JobInput, source: Source, check: Callable[[], None], bad_rows: BadRows | None = None
+) -> dict[str, Any]:
+    """Returns the label and the features of the training input as JSON types, which `described` reads.
+
+    Raises:
+        DataError: As `learn_label` does.
+    """
+    label = learn_label(item, source, check, bad_rows)
+    columns = describe_features(item, source, check, bad_rows)
+    return {"label": label.to_json(), "columns": [column.to_json() for column in columns]}
+
+
+def described(told: Mapping[str, Any]) -> tuple[LabelSpec, list[ColumnSpec]]:
+    """Returns the label and the features that `describe_rows` told of."""
+    return LabelSpec.from_json(told["label"]), [ColumnSpec.from_json(column) for column in told["columns"]]
 
 
 def learn_label(

@@ -20,13 +20,13 @@ from pai_train.launch.gang import RANK
 from pai_train.launch.star import PeerLost
 from pai_train.team import Crew
 from pai_train.train import Training, train
-from pai_train.training.contracts import TrainState
 from pai_train.training.generations import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pai_train.job import Job
+    from pai_train.training.contracts import TrainState
     from pai_train.training.signals import StopSignals
 
 logger = logging.getLogger(__name__)
@@ -112,12 +112,12 @@ class _Following(Training):
     def run(self) -> None:
         told = self._crew.star.broadcast()
         run_id, generation, url, resumed = told["run"]
-        state = None if told["state"] is None else TrainState.from_json(told["state"])
         with tempfile.TemporaryDirectory(prefix="pai_train-") as scratch:
             restored = Path(scratch) / "restored"
             self._crew.star.share(restored)
             run = Run(run_id, generation, url, resumed)
-            self._train(run, Beginning(state, restored), _Nothing(url), _Nothing(url))
+            begun = Beginning.from_json(told["begins"], restored, self._job.warm_start)
+            self._train(run, begun, _Nothing(url), _Nothing(url))
 
 
 class _Nothing:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Fault, Refused
-from pai_train.models.load import build
+from pai_train.models.load import build, made_class
 from pai_train.training.step_plan import StepPlan
 from pai_train.training.weights import class_weights
 
@@ -34,7 +34,12 @@ def make_learner(
         PaiTrainError: The builder fails, or a weight is for no class.
     """
     train = job.train
-    weights = class_weights(train.class_weight, label.classes, count) if label.classes else None
+
+    def counted() -> Sequence[int]:
+        found: list[int] = job.team.from_chief(lambda: list(count()))
+        return found
+
+    weights = class_weights(train.class_weight, label.classes, counted) if label.classes else None
     return job.team.learner(
         partial(_seeded, train.seed, partial(build, job.model, job.params, columns, label)),
         label,
@@ -43,6 +48,20 @@ def make_learner(
         devices=job.devices,
         plan=StepPlan.of(train, weights, job.inputs["train"].weight),
     )
+
+
+def own_step_fault(name: str, workers: int) -> Fault | None:
+    """Returns the fault of a model with a train_step of its own for several workers; None where none is known of yet.
+
+    Args:
+        name: The builder's, which is imported.
+        workers: How many there are, more than 1.
+    """
+    if (kind := made_class(name)) is None:
+        return None
+    from pai_train.training.own_step import defines_step, unsuited
+
+    return unsuited(kind.__name__, [f"{workers} workers"]) if defines_step(kind) else None
 
 
 def callback_faults(paths: Sequence[str]) -> list[Fault]:
@@ -67,8 +86,14 @@ def make_callbacks(job: Job, learner: Learner) -> Callbacks | None:
     """
     from pai_train.training.callbacks import Callbacks, load_callbacks
 
-    found = [*load_callbacks(job.train.callbacks), *job.callbacks]
-    return Callbacks(found, learner, epochs=job.train.epochs) if found else None
+    if not job.train.callbacks and not job.callbacks:
+        return None
+
+    def make() -> Callbacks:
+        found = [*load_callbacks(job.train.callbacks), *job.callbacks]
+        return Callbacks(found, learner, epochs=job.train.epochs)
+
+    return job.team.callbacks(make, learner)
 
 
 def _seeded(seed: int, make: Callable[[], Any]) -> Any:

@@ -18,8 +18,9 @@ from pai_train.gangs import gang_of, team_of
 from pai_train.inputs import Rooms
 from pai_train.job import Job, JobInput, JobOutput
 from pai_train.launch.native import native_stderr
-from pai_train.learning import callback_faults
+from pai_train.learning import callback_faults, own_step_fault
 from pai_train.needs import fit_together
+from pai_train.origins import Origins
 from pai_train.places import overlaps, place_faults
 from pai_train.roles import suited
 from pai_train.spec.checkpoints import warm_start_of
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from pai_train.experiment.record import Record
     from pai_train.findings import Report
     from pai_train.front.composed import Composed
-    from pai_train.origins import Origins
     from pai_train.spec.config import JobConfig
     from pai_train.stage import Staged
     from pai_train.tables.contracts import Tables
@@ -89,7 +89,7 @@ def resolve_job(composed: Composed) -> Job:
         # Images are decoded by TensorFlow, whose devices are chosen before its first operation.
         team = team_of(composed)
         devices = _devices(config, composed, team) if _decodes(config) else None
-        found_inputs, found_outputs, checkpoints, begins = _look(config, composed, stores)
+        found_inputs, found_outputs, checkpoints, begins = _look(config, composed, stores, team)
     return Job(
         recipe=composed.recipe,
         recipe_file=composed.recipe_file,
@@ -186,14 +186,15 @@ def _opened(composed: Composed, *, impatient: bool = False) -> tuple[JobConfig, 
 
 
 def _look(
-    config: JobConfig, composed: Composed, stores: Stores
+    config: JobConfig, composed: Composed, stores: Stores, team: Team
 ) -> tuple[dict[str, JobInput], dict[str, JobOutput], str, Origins]:
     places = place_faults(config, stores)
-    faults = [*places, *(replace(fault, where=fault.where or "model.name") for fault in _model_faults(config))]
+    faults = [*places, *(replace(fault, where=fault.where or "model.name") for fault in _model_faults(config, team))]
     if any(fault.where != "checkpointDir" for fault in places):
         raise Refused(faults)
     checkpoints, begun = "", False
-    begins, found_faults = origins.look(config, stores)
+    # The other workers are brought what the chief finds.
+    begins, found_faults = (Origins(), []) if team.rank else origins.look(config, stores)
     faults += found_faults
     if not places:
         checkpoints = resolve(config.storage.root, config.checkpointDir)
@@ -229,12 +230,15 @@ def _look(
     return found_inputs, found_outputs, checkpoints, begins
 
 
-def _model_faults(config: JobConfig) -> list[Fault]:
+def _model_faults(config: JobConfig, team: Team) -> list[Fault]:
     from pai_train.models.load import signature_faults
 
+    name = config.model.name
     # A builder of the user's own is imported here, and TensorFlow with it.
     with native_stderr(_debug):
-        return [*signature_faults(config.model.name, config.model.params), *callback_faults(config.train.callbacks)]
+        faults = signature_faults(name, config.model.params)
+        alone = [own_step_fault(name, team.size)] if team.size > 1 and not faults else []
+        return [*faults, *filter(None, alone), *callback_faults(config.train.callbacks)]
 
 
 def _debug(text: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pai_train.errors import DataError
 from pai_train.experiment import folder as run_folder
 from pai_train.feed.align import align
+from pai_train.feed.bad_rows import BadRows, Found, Reported
 from pai_train.feed.contracts import Shard
 from pai_train.feed.tensors import no_rows
 from pai_train.launch.gang import RANK
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pai_train.launch.star import Star
     from pai_train.launch.tf_config import Workers
     from pai_train.spec.contracts import Source
-    from pai_train.training.contracts import TrainState
+    from pai_train.training.callbacks import Callbacks
     from pai_train.training.devices import Devices
     from pai_train.training.fit import Feed
     from pai_train.training.generations import Run
@@ -86,8 +87,28 @@ class Team(Protocol):
         """Tells the others where the run folder is."""
         ...
 
-    def start(self, run: Run, state: TrainState | None, restored: Path) -> None:
-        """Tells the others which run begins, and brings them the checkpoint it begins from."""
+    def start(self, run: Run, begins: Mapping[str, Any], restored: Path) -> None:
+        """Tells the others which run begins and with what, and brings them the files of that."""
+        ...
+
+    def from_chief(self, make: Callable[[], Any]) -> Any:
+        """Returns, on every worker the same, what the chief makes, of JSON types; the others make nothing."""
+        ...
+
+    def callbacks(self, make: Callable[[], Callbacks], learner: Learner) -> Callbacks:
+        """Returns the callbacks of a training, which the chief alone makes and all heed."""
+        ...
+
+    def bad_rows(self, name: str, *, limit: float | None, total: int | None, sink: Path | None) -> BadRows:
+        """Returns what takes the bad rows of an input, made of what `BadRows` takes."""
+        ...
+
+    def pool(self, bad: Mapping[str, BadRows]) -> None:
+        """Gives the chief what bad rows the others have found.
+
+        Raises:
+            TooManyBadRows: All together more than the limit allows.
+        """
         ...
 
 
@@ -121,7 +142,19 @@ class Alone:
     def begin(self, folder: Path) -> None:
         return None
 
-    def start(self, run: Run, state: TrainState | None, restored: Path) -> None:
+    def start(self, run: Run, begins: Mapping[str, Any], restored: Path) -> None:
+        return None
+
+    def from_chief(self, make: Callable[[], Any]) -> Any:
+        return make()
+
+    def callbacks(self, make: Callable[[], Callbacks], learner: Learner) -> Callbacks:
+        return make()
+
+    def bad_rows(self, name: str, *, limit: float | None, total: int | None, sink: Path | None) -> BadRows:
+        return BadRows(name, limit=limit, total=total, sink=sink)
+
+    def pool(self, bad: Mapping[str, BadRows]) -> None:
         return None
 
 
@@ -210,10 +243,34 @@ class Crew:
     def begin(self, folder: Path) -> None:
         self.star.broadcast(str(folder))
 
-    def start(self, run: Run, state: TrainState | None, restored: Path) -> None:
-        known = None if state is None else state.to_json()
-        self.star.broadcast({"run": [run.run_id, run.generation, run.url, run.resumed], "state": known})
+    def start(self, run: Run, begins: Mapping[str, Any], restored: Path) -> None:
+        self.star.broadcast({"run": [run.run_id, run.generation, run.url, run.resumed], "begins": dict(begins)})
         self.star.share(restored)
+
+    def from_chief(self, make: Callable[[], Any]) -> Any:
+        return self.star.broadcast() if self.rank else self.star.broadcast(make())
+
+    def callbacks(self, make: Callable[[], Callbacks], learner: Learner) -> Callbacks:
+        from pai_train.training.heeded import Heeded
+
+        return Heeded(None if self.rank else make, learner, self.star)
+
+    def bad_rows(self, name: str, *, limit: float | None, total: int | None, sink: Path | None) -> BadRows:
+        if self.rank:
+            return Reported(name, writes=sink is not None)
+        return BadRows(name, limit=limit, total=total, sink=sink)
+
+    def pool(self, bad: Mapping[str, BadRows]) -> None:
+        if not bad:
+            return
+        own = {name: one.collect() for name, one in bad.items() if isinstance(one, Reported)}
+        found = self.star.gather(own)
+        if self.rank:
+            return
+        for told in found:
+            for name, rows in told.items():
+                for one in rows:
+                    bad[name].take(Found(*one))
 
 
 def folder_of(job: Job) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pai_train.begin import begin
 from pai_train.errors import DataError, Interrupted
-from pai_train.examine import WHOLE, count_classes, describe_features, learn_label, open_input, split_of
+from pai_train.examine import WHOLE, count_classes, describe_rows, described, open_input, split_of
 from pai_train.experiment import folder as run_folder
 from pai_train.experiment.environment import packages_known
 from pai_train.experiment.logs import logs
@@ -22,7 +22,6 @@ from pai_train.experiment.progress import Progress
 from pai_train.experiment.record import InputRecord, OutputRecord, Record
 from pai_train.experiment.summary import summary
 from pai_train.experiment.watch import Watch
-from pai_train.feed.bad_rows import BadRows
 from pai_train.feed.contracts import FeedPlan, Position
 from pai_train.feed.engines import engine
 from pai_train.feed.order import check_position, lay_out
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pai_train.begin import Beginning
+    from pai_train.feed.bad_rows import BadRows
     from pai_train.job import Job, JobInput
     from pai_train.models.contracts import LabelSpec
     from pai_train.spec.contracts import Source, WriteSession
@@ -123,7 +123,7 @@ class Training:
         ):
             restored = Path(scratch) / "restored"
             begun = begin(job, run, checkpoints, restored)
-            job.team.start(run, begun.state, restored)
+            job.team.start(run, begun.to_json(), restored)
             self._train(run, begun, checkpoints, pins)
             runs.finish(run, {"metrics": record.metrics, "weights_sha256": record.weights_sha256})
             pins.release()
@@ -163,9 +163,9 @@ class Training:
             record.inputs[name] = InputRecord(job.inputs[name].address, snapshot.to_json(), snapshot.rows)
             self._take_bad_rows(name, snapshot.rows)
         check = partial(self._check_stop, "looking at the input; nothing was trained since the last checkpoint")
-        label = learn_label(item, sources["train"], check, self._bad.get("train"))
-        columns = describe_features(item, sources["train"], check, self._bad.get("train"))
-        count = partial(count_classes, item, sources["train"], label, check, self._bad.get("train"))
+        look = (item, sources["train"], check, self._bad.get("train"))
+        label, columns = described(job.team.from_chief(partial(describe_rows, *look)))
+        count = partial(count_classes, item, sources["train"], label, *look[2:])
         learner = make_learner(job, columns, label, count)
         if state is None:
             others = {name: one.snapshot for name, one in sources.items() if name != "train"}
@@ -180,6 +180,7 @@ class Training:
         )
         record.save()
         state = self._fit(learner, label, sources, state, checkpoints, begun)
+        job.team.pool(self._bad)
         for bad in self._bad.values():
             bad.finish()
         record.weights_sha256 = weights_sha256(learner.variables)
@@ -229,11 +230,12 @@ class Training:
                 config=job.train,
                 depth=job.engine.ahead,
                 watcher=Watch(record, lines, progress, address, metrics),
-                stop=lambda: job.team.any(self._signals.requested),
+                stop=self._stops,
                 worth=self._keep.worth,
                 source=address,
                 stats=stats,
                 callbacks=make_callbacks(job, learner),
+                agree=lambda value: job.team.from_chief(lambda: value),
             ).run(state)
         record.metrics = last_metrics(state)
         record.epochs, record.steps = state.epoch, state.step
@@ -310,7 +312,7 @@ class Training:
         if item.on_bad_row == "fail":
             return
         sink = folder / run_folder.BAD_ROWS.format(plain_name(name)) if item.on_bad_row == "quarantine" else None
-        self._bad[name] = BadRows(name, limit=item.max_bad_rows, total=rows, sink=sink)
+        self._bad[name] = self._job.team.bad_rows(name, limit=item.max_bad_rows, total=rows, sink=sink)
 
     def note_bad_rows(self) -> None:
         """Puts the counts of bad rows into the record."""
@@ -320,6 +322,10 @@ class Training:
             quarantine = bad.sink.name if bad.sink is not None and bad.count else None
             known = self._record.inputs[name]
             self._record.inputs[name] = replace(known, bad_rows=bad.count, rows_read=bad.seen, quarantine=quarantine)
+
+    def _stops(self) -> bool:
+        self._job.team.pool(self._bad)
+        return self._job.team.any(self._signals.requested)
 
     def _check_stop(self, work: str) -> None:
         if self._signals.requested:

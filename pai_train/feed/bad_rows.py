@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from dataclasses import astuple, dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,32 @@ _TRIED_ROWS = 10_000
 
 class TooManyBadRows(DataError):
     """More rows were bad than the limit allows."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The bad rows of a chunk that were met first.
+
+    Attributes:
+        chunk: Its id.
+        rows: All its rows.
+        bad: The numbers of the bad ones in it.
+        texts: What to say of the first of these, as far as anybody is told.
+        lines: What is written down, one line for each or none.
+    """
+
+    chunk: int
+    rows: int
+    bad: Sequence[int]
+    texts: Sequence[str]
+    lines: Sequence[str]
+
+    def of(self, bad: Sequence[int]) -> Found:
+        """Returns what there is of some of its rows."""
+        among = set(bad)
+        kept = [at for at, row in enumerate(self.bad) if row in among]
+        texts = [self.texts[at] for at in kept if at < len(self.texts)]
+        return replace(self, bad=bad, texts=texts, lines=[self.lines[at] for at in kept if at < len(self.lines)])
 
 
 class BadRows:
@@ -74,13 +101,19 @@ class BadRows:
             PaiTrainError: They cannot be written down.
         """
         with self._lock:
-            if chunk.id not in self._counted:
-                self._counted.add(chunk.id)
-                self.seen += rows
-            new = self._new(chunk, rows, bad)
-            if new:
-                self._enter(source, chunk, new)
-            self._check(at_end=False)
+            new = set(self._new(chunk.id, rows, [row.row for row in bad]))
+            texts, lines = self._described(source, chunk, [row for row in bad if row.row in new])
+            self._enter(Found(chunk.id, rows, [int(row.row) for row in bad if row.row in new], texts, lines))
+
+    def take(self, found: Found) -> None:
+        """Counts what another process has found, as `note` does.
+
+        Raises:
+            TooManyBadRows: More rows are bad than the limit allows; names the first of them.
+            PaiTrainError: They cannot be written down.
+        """
+        with self._lock:
+            self._enter(found.of(self._new(found.chunk, found.rows, found.bad)))
 
     def finish(self) -> None:
         """Compares the count with a limit that is a share of the rows read, now that all are.
@@ -96,29 +129,44 @@ class BadRows:
         rows = f"{self.count:,} of {self.seen:,} rows of input {self._name} {'was' if self.count == 1 else 'were'} bad"
         return f"{rows} and left out" + (f"; see {self.sink}" if self.sink is not None and self.count else "")
 
-    def _new(self, chunk: Chunk, rows: int, bad: Sequence[BadRow]) -> list[BadRow]:
+    @property
+    def _writes(self) -> bool:
+        return self.sink is not None
+
+    def _new(self, chunk: int, rows: int, bad: Sequence[int]) -> list[int]:
+        """Returns which of these rows were not met before."""
         if not bad:
             return []
-        known = self._maps.get(chunk.id)
+        known = self._maps.get(chunk)
         met = np.zeros(rows, bool) if known is None else np.unpackbits(known, count=rows).astype(bool)
-        new = [row for row in bad if not met[row.row]]
+        new = [row for row in bad if not met[row]]
         if new:
-            met[[row.row for row in new]] = True
-            self._maps[chunk.id] = np.packbits(met)
+            met[new] = True
+            self._maps[chunk] = np.packbits(met)
         return new
 
-    def _enter(self, source: Source, chunk: Chunk, new: Sequence[BadRow]) -> None:
-        located = list(new) if self.sink is not None else list(new[: max(0, _NAMED - len(self._first))])
+    def _described(self, source: Source, chunk: Chunk, new: Sequence[BadRow]) -> tuple[list[str], list[str]]:
+        wanted = max(0, _NAMED - len(self._first))
+        located = list(new) if self._writes else list(new[:wanted])
         places = locate(source, chunk, [row.row for row in located])
         pairs = list(zip(located, places, strict=True))
-        if not self.count:
-            logger.warning("input %s: leaving out rows that cannot be read, the first: %s", self._name, said(*pairs[0]))
-        for row, place in pairs[: max(0, _NAMED - len(self._first))]:
-            self._first.append(said(row, place))
-        if self.sink is not None:
-            lines = [json.dumps(entry(self._name, row, place), ensure_ascii=False) + "\n" for row, place in pairs]
-            self._write("".join(lines))
-        self.count += len(new)
+        texts = [said(row, place) for row, place in pairs[:wanted]]
+        if not self._writes:
+            return texts, []
+        return texts, [json.dumps(entry(self._name, row, place), ensure_ascii=False) + "\n" for row, place in pairs]
+
+    def _enter(self, found: Found) -> None:
+        if found.chunk not in self._counted:
+            self._counted.add(found.chunk)
+            self.seen += found.rows
+        if found.texts and not self.count:
+            first = found.texts[0]
+            logger.warning("input %s: leaving out rows that cannot be read, the first: %s", self._name, first)
+        self._first += found.texts[: max(0, _NAMED - len(self._first))]
+        if found.lines and self._writes:
+            self._write("".join(found.lines))
+        self.count += len(found.bad)
+        self._check(at_end=False)
 
     def _write(self, text: str) -> None:
         try:
@@ -149,6 +197,36 @@ class BadRows:
                 + (f", which stand in {self.sink}," if self.sink is not None else "")
                 + " or the declaration, or raise max_bad_rows",
             )
+
+
+class Reported(BadRows):
+    """The bad rows that one of several processes finds, for another one that counts those of all.
+
+    Args:
+        name: The input, for messages.
+        writes: Whether they will be written down.
+    """
+
+    def __init__(self, name: str, *, writes: bool) -> None:
+        super().__init__(name)
+        self._told = writes
+        self._found: list[Found] = []
+
+    def collect(self) -> list[list[Any]]:
+        """Returns what was found since the last time, of JSON types; each is a `Found`."""
+        with self._lock:
+            found, self._found = self._found, []
+        return [list(astuple(one)) for one in found]
+
+    @property
+    def _writes(self) -> bool:
+        return self._told
+
+    def _enter(self, found: Found) -> None:
+        if found.chunk not in self._counted or found.bad:
+            self._counted.add(found.chunk)
+            self._first += found.texts
+            self._found.append(found)
 
 
 def locate(source: Source, chunk: Chunk, rows: Sequence[int]) -> Sequence[RowPlace]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 DataType = Literal["float", "int", "bool", "string", "image"]
@@ -31,6 +32,17 @@ class ColumnSpec:
     vocabulary: tuple[bytes | str, ...] = ()
     shape: tuple[int, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dict of JSON types."""
+        values = [one if isinstance(one, str) else {"base64": _text(one)} for one in self.vocabulary]
+        return {**asdict(self), "vocabulary": values, "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> ColumnSpec:
+        """Reads what `to_json` gave."""
+        values = [one if isinstance(one, str) else base64.b64decode(one["base64"]) for one in told["vocabulary"]]
+        return cls(**{**told, "vocabulary": tuple(values), "shape": tuple(told["shape"])})
+
 
 @dataclass(frozen=True)
 class LabelSpec:
@@ -54,10 +66,23 @@ class LabelSpec:
         if len({isinstance(value, str) for value in self.classes}) > 1:
             raise ValueError(f"label {self.column!r}: classes mix strings and numbers: {self.classes}")
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dict of JSON types."""
+        return {**asdict(self), "classes": list(self.classes)}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> LabelSpec:
+        """Reads what `to_json` gave."""
+        return cls(**{**told, "classes": tuple(told["classes"])})
+
     @property
     def width(self) -> int:
         """Number of values the model gives per row."""
         return len(self.classes) if self.task == "classification" else 1
+
+
+def _text(value: bytes) -> str:
+    return base64.b64encode(value).decode()
 
 
 ModelBuilder = Callable[..., Any]

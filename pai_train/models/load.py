@@ -6,7 +6,7 @@ import importlib
 import inspect
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pai_train.errors import Fault, PaiTrainError, Refused, did_you_mean, nearest
 from pai_train.models.named import ACCEPTED, NAMED
@@ -67,6 +67,24 @@ def build(name: str, params: Mapping[str, Any], columns: Sequence[ColumnSpec], l
         raise user_error(error, f"the builder {name} failed") from error
     check_model(name, model, columns, label)
     return model
+
+
+def made_class(name: str) -> type | None:
+    """Returns the class of the models that a builder makes; None where only calling it would tell.
+
+    Raises:
+        PaiTrainError: There is no such builder.
+    """
+    if name in NAMED:
+        return None
+    builder: Any = import_path(name)
+    if not isinstance(builder, type):
+        try:
+            builder = get_type_hints(builder).get("return")
+        except (NameError, TypeError, AttributeError):
+            # An annotation that only a type checker can read.
+            return None
+    return builder if isinstance(builder, type) else None
 
 
 def check_model(name: str, model: Any, columns: Sequence[ColumnSpec], label: LabelSpec) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
 from pai_train.errors import Fault
-from pai_train.spec.checkpoints import resume_path
-from pai_train.spec.train_config import StepConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +37,7 @@ class ClusterConfig:
 
 
 def cluster_faults(config: JobConfig) -> Iterator[Fault]:
-    """Checks the keys of `cluster` against each other and against those of the inputs."""
+    """Checks the keys of `cluster` against each other."""
     cluster = config.cluster
     if cluster.name == "tf_config" and cluster.workers != 1:
         todo = "leave it out; or choose cluster=local to have workers started"
@@ -57,34 +55,3 @@ def cluster_faults(config: JobConfig) -> Iterator[Fault]:
     if cluster.name != "tf_config" and not isinstance(config.gpus, int):
         todo = "set gpus to the number of GPUs of each worker"
         yield Fault("several workers cannot share a choice of GPUs", where="gpus", got=str(config.gpus), todo=todo)
-    yield from _single(config)
-    for name, rows in config.inputs.items():
-        if rows.weight is not None:
-            yield _not_served(f"inputs.{name}.weight", rows.weight)
-        if rows.on_bad_row != "fail":
-            yield Fault(
-                "rows that cannot be read are left out by a single worker only",
-                where=f"inputs.{name}.on_bad_row",
-                got=rows.on_bad_row,
-                todo="set it to fail, or train with one worker",
-            )
-
-
-def _single(config: JobConfig) -> Iterator[Fault]:
-    """Names what of `train` a single worker alone can do."""
-    train, plain = config.train, StepConfig()
-    for one in fields(StepConfig):
-        asked = getattr(train, one.name)
-        if asked != getattr(plain, one.name):
-            yield _not_served(f"train.{one.name}", asked)
-    if train.checkpoint.keep_best is not None:
-        yield _not_served("train.checkpoint.keep_best", train.checkpoint.keep_best)
-    if resume_path(config) is not None:
-        yield _not_served("train.resume", train.resume)
-    if train.warm_start is not None:
-        yield _not_served("train.warm_start", train.warm_start)
-
-
-def _not_served(where: str, asked: Any) -> Fault:
-    got = str(asked) if isinstance(asked, str | int | float) else None
-    return Fault("is not served with several workers", where=where, got=got, todo="leave it out, or train with one")

@@ -64,20 +64,20 @@ class Callbacks:
             got = ", ".join(type(one).__name__ for one in foreign)
             raise PaiTrainError("not a Keras callback", where="callbacks", got=got, wanted="keras.callbacks.Callback")
         self._model = learner.model
+        self.callbacks = list(callbacks)
         if callbacks:
             learner.compile()
             self._model.stop_training = False
         with _told("set_model"):
             self._list = keras.callbacks.CallbackList(list(callbacks), model=self._model, epochs=epochs, verbose=0)
-        self._any = bool(callbacks)
 
     def __bool__(self) -> bool:
-        return self._any
+        return bool(self.callbacks)
 
     @property
     def stop(self) -> bool:
         """Whether one of them asked to stop."""
-        return self._any and bool(self._model.stop_training)
+        return bool(self) and bool(self._model.stop_training)
 
     def tell(self, event: str, *given: Any, values: Mapping[str, Mapping[str, float]] | None = None) -> None:
         """Calls a method of each callback.
@@ -90,7 +90,7 @@ class Callbacks:
         Raises:
             PaiTrainError: A callback failed; names the line.
         """
-        if not self._any:
+        if not self:
             return
         logs = {
             f"val_{name}" if part == "test" and not event.startswith("on_test") else name: value

@@ -71,6 +71,7 @@ class Fit:
         worth: Whether a state just measured is saved, however short ago the last one was.
         stats: What the input cost.
         callbacks: Are told how it goes, and may ask to stop; None for nobody.
+        agree: Gives every worker what the chief has measured, so that all decide alike.
     """
 
     learner: Learner
@@ -88,6 +89,7 @@ class Fit:
     stats: Stats = field(default_factory=Stats)
     align: Callable[[Iterator[Superbatch], int | None], Iterator[Superbatch]] = lambda batches, limit: batches
     callbacks: Callbacks | None = None
+    agree: Callable[[Mapping[str, float]], Mapping[str, float]] = lambda values: values
 
     def run(self, state: TrainState) -> TrainState:
         """Trains from a state to the end and saves it there.
@@ -229,7 +231,7 @@ class Fit:
         watched = self.config.early_stopping
         if watched is None:
             return state
-        state = track(watched, state, values)
+        state = track(watched, state, self.agree(values))
         if watched.restore_best and state.tracking.get(BEST_STEP) == state.step:
             self.learner.keep_best()
         return state

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pai_train.errors import DataError
+from pai_train.feed.align import OWN
 from pai_train.training import bad_batch
 from pai_train.training.totals import Totals, add_totals, metrics
 
@@ -106,17 +107,21 @@ def _parts(
     superbatch: Superbatch, step: int, max_steps: int | None, cut: int | None
 ) -> Iterator[tuple[Mapping[str, Any], tuple[int, ...]]]:
     """Yields what each call is given of a superbatch whose first step is the one behind `step`."""
-    rows = _filled(superbatch.rows)[: None if max_steps is None else max_steps - step]
+    filled, columns = _filled(superbatch.rows), superbatch.columns
+    # Of several workers' batches the columns hold the rows of this one.
+    own = columns.get(OWN, filled)
+    rows = filled[: None if max_steps is None else max_steps - step]
     done = begin = 0
     while done < len(rows):
         steps = len(rows) - done if cut is None else min(len(rows) - done, cut - (step + done) % cut)
-        part = rows[done : done + steps]
-        end = begin + sum(part)
-        if end - begin == sum(superbatch.rows):
-            yield superbatch.columns, part
+        last = done + steps
+        end = begin + int(sum(own[done:last]))
+        if steps == len(filled):
+            yield columns, rows
         else:
-            yield {name: column[begin:end] for name, column in superbatch.columns.items()}, part
-        done, begin = done + steps, end
+            part = {name: column[begin:end] for name, column in columns.items() if name != OWN}
+            yield part | ({OWN: own[done:last]} if OWN in columns else {}), rows[done:last]
+        done, begin = last, end
 
 
 def _filled(rows: tuple[int, ...]) -> tuple[int, ...]:

@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from pai_train.errors import PaiTrainError
+from pai_train.errors import Fault, PaiTrainError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pai_train.training.step_plan import StepPlan
 
 
 def has_own_step(model: Any) -> bool:
     """Tells whether a model's class defines `train_step`."""
-    return type(model).train_step is not keras.Model.train_step
+    return defines_step(type(model))
+
+
+def defines_step(kind: Any) -> bool:
+    """Tells whether a class is one of models that defines `train_step`."""
+    return issubclass(kind, keras.Model) and kind.train_step is not keras.Model.train_step
 
 
 def refuse_unsuited(model: Any, plan: StepPlan, replicas: int) -> None:
@@ -34,13 +41,19 @@ def refuse_unsuited(model: Any, plan: StepPlan, replicas: int) -> None:
         *(["a model that its builder compiled"] if model.compiled else []),
     ]
     if asked:
-        raise PaiTrainError(
-            f"the model {type(model).__name__} has a train_step of its own, which cannot be combined with this",
-            where="model.name",
-            got=", ".join(asked),
-            wanted="one replica, and the loss and optimizer as the recipe gives them to the model's compile",
-            todo="leave it out, do it in train_step, or leave train_step out",
-        )
+        fault = unsuited(type(model).__name__, asked)
+        raise PaiTrainError(fault.what, where=fault.where, got=fault.got, wanted=fault.wanted, todo=fault.todo)
+
+
+def unsuited(name: str, asked: Sequence[str]) -> Fault:
+    """Returns the fault of a model whose train_step cannot be combined with what is asked for."""
+    return Fault(
+        f"the model {name} has a train_step of its own, which cannot be combined with this",
+        where="model.name",
+        got=", ".join(asked),
+        wanted="one replica, and the loss and optimizer as the recipe gives them to the model's compile",
+        todo="leave it out, do it in train_step, or leave train_step out",
+    )
 
 
 class OwnStep:

@@ -87,9 +87,13 @@ class Updates:
         def replica() -> None:
             given = clipped
             if self._strategy.num_replicas_in_sync > 1:
-                # The optimizer sums over the replicas: one brings the gradients, the others nothing.
+                # The optimizer sums over the replicas: one brings the gradients, the others nothing. An overflow is
+                # one on all, each of which decides for itself whether to leave the update out.
                 first = tf.equal(tf.distribute.get_replica_context().replica_id_in_sync_group, 0)
-                given = [tf.where(first, gradient, tf.zeros_like(gradient)) for gradient in clipped]
+                given = [
+                    tf.where(first | ~tf.math.is_finite(gradient), gradient, tf.zeros_like(gradient))
+                    for gradient in clipped
+                ]
             self._optimizer.apply_gradients(zip(given, self._variables, strict=True))
 
         self._strategy.run(replica)

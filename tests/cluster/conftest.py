@@ -21,7 +21,7 @@ checkpointDir: ck
 model: {name: mlp, params: {hidden: [8]}}
 """
 ROWS = 641
-LONGEST_S = 150
+LONGEST_S = 300
 
 
 class Workers:

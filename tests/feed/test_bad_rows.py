@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pai_train.errors import DataError
 from pai_train.feed import lines
-from pai_train.feed.bad_rows import BadRows, TooManyBadRows
+from pai_train.feed.bad_rows import BadRows, Found, Reported, TooManyBadRows
 from pai_train.feed.batches import arrow_superbatches
 from pai_train.feed.contracts import FeedPlan, Shard, Split
 from pai_train.feed.csv import CsvSource
@@ -210,6 +210,27 @@ def test_a_number_of_bad_rows_is_the_limit(tmp_path):
     assert "3 rows" in str(caught.value.fault.wanted)
     with pytest.raises(TooManyBadRows):
         delivered(csv(text), plan_of(bad_rows=BadRows("train", limit=0)))
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 9, 1000])
+def test_what_another_worker_reports_counts_as_what_is_found_here(tmp_path, chunk_bytes):
+    source, limited = csv(BROKEN, chunk_bytes=chunk_bytes), BadRows("train", limit=4)
+    takers = [BadRows("train", sink=tmp_path / "bad.jsonl"), Reported("train", writes=True)]
+    reports = []
+    for index, taker in enumerate(takers):
+        for shard in (Shard(index, 2), Shard()):
+            delivered(source, plan_of(bad_rows=taker, lanes=2, epochs=2), None, shard)
+            if taker is takers[1]:
+                reports += json.loads(json.dumps(taker.collect()))
+    for found in reports:
+        takers[0].take(Found(*found))
+    assert takers[1].collect() == []
+    assert (takers[0].count, takers[0].seen) == (5, 10)
+    assert sorted(entry["line"] for entry in told(tmp_path / "bad.jsonl")) == [2, 3, 6, 8, 10]
+    with pytest.raises(TooManyBadRows, match=r"5 bad among the \d+ rows read so far; the first:(\n.*csv:.*){3}\n"):
+        for found in reports:
+            limited.take(Found(*found))
+        limited.finish()
 
 
 @pytest.mark.parametrize("total", [100, None])

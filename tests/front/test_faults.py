@@ -348,33 +348,10 @@ def test_recipe_given_twice(desk: Desk) -> None:
     assert "a recipe is given twice" in desk.refused("+recipe=iris", "+recipe=csvtest")
 
 
-SINGLE = {
-    "inputs.train.weight=c": "inputs.train.weight",
-    "train.accumulate_steps=2": "train.accumulate_steps",
-    "train.clip_norm=1": "train.clip_norm",
-    "train.class_weight=balanced": "train.class_weight",
-    "train.precision=mixed_bfloat16": "train.precision",
-    "train.evaluate_every_steps=5": "train.evaluate_every_steps",
-    "train.early_stopping={metric: train/loss}": "train.early_stopping",
-    "train.callbacks=[mine.Callback]": "train.callbacks",
-    "train.learning_rate_schedule={name: cosine, decay_steps: 5}": "train.learning_rate_schedule",
-    "train.checkpoint.keep_best={metric: train/loss}": "train.checkpoint.keep_best",
-    "train.resume=elsewhere": "train.resume",
-    "train.warm_start=elsewhere": "train.warm_start",
-}
-
-
-@pytest.mark.parametrize("cluster", ["cluster.workers=2", "cluster=tf_config"])
-def test_what_a_single_worker_can_do_is_refused_to_several_at_once(desk: Desk, cluster: str) -> None:
+def test_what_several_workers_cannot_share(desk: Desk) -> None:
     desk.recipe("mine", MINE)
-    for words in (list(SINGLE)[:-1], ["train.warm_start=elsewhere", "inputs.train.on_bad_row=skip"]):
-        report = desk.refused("+recipe=mine", "inputs.train.split={test: 0.2}", cluster, *words)
-        assert report.startswith(f"{len(words)} faults, nothing was touched:\n"), report
-        for word in set(words) & set(SINGLE):
-            assert any(
-                SINGLE[word] in line and "is not served with several workers" in line for line in report.splitlines()
-            ), (word, report)
     report = desk.refused("+recipe=mine", "cluster.workers=9", "gpus=auto")
+    assert report.startswith("2 faults, nothing was touched:\n"), report
     assert "command line cluster.workers=9: there are more workers than lanes to share" in report
     assert "command line gpus=auto: several workers cannot share a choice of GPUs" in report
 

@@ -1,5 +1,6 @@
 """Statistics of the training rows do not depend on how the rows are batched."""
 
+import json
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pai_train.errors import DataError
+from pai_train.models.contracts import ColumnSpec, LabelSpec
 from pai_train.models.statistics import collect_classes, describe
 
 
@@ -112,3 +114,20 @@ def test_classes_are_sorted_and_bounded():
         collect_classes(_batches(table, 2), "i", None, 2)
     with pytest.raises(DataError, match="real numbers"):
         collect_classes(_batches(table, 2), "f", None, 2)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.text(max_size=4) | st.binary(max_size=4), max_size=4),
+    st.floats(allow_nan=False),
+    st.lists(st.text(max_size=3), min_size=1, max_size=4, unique=True)
+    | st.lists(st.integers(), min_size=1, max_size=4, unique=True)
+    | st.just([True, False]),
+)
+def test_what_is_known_of_columns_is_the_same_on_another_worker(vocabulary, mean, classes):
+    column = ColumnSpec("x", "string", mean=mean, variance=mean / 3, vocabulary=tuple(vocabulary), shape=(2, 3, 1))
+    assert ColumnSpec.from_json(json.loads(json.dumps(column.to_json()))) == column
+    label = LabelSpec("y", "classification", tuple(classes))
+    found = LabelSpec.from_json(json.loads(json.dumps(label.to_json())))
+    assert found == label
+    assert [type(one) for one in found.classes] == [type(one) for one in classes]
