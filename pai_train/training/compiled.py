@@ -153,6 +153,7 @@ class CompiledSteps:
             self._function = self._traced()
             # XLA compiles in the first call, and gives up before anything has run.
             found = self._function(*given)
+            log.info("train.jit_compile: XLA compiled the steps of full batches")
         except (tf.errors.OpError, NotImplementedError, TypeError, ValueError) as error:
             self._refuse(str(error).strip().splitlines()[0] if str(error) else type(error).__name__)
         return found

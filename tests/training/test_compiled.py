@@ -75,10 +75,10 @@ def test_calls_cut_anywhere_and_a_restored_state_give_the_same_bits(monkeypatch)
     epochs(resumed, columns, 16, 1, 6)
     for name, variable in resumed.variables.items():
         variable.assign(saved[name])
+    from pai_train.training.totals import add_totals
+
     for begin, rows in ((0, [16]), (16, [16, 16, 16]), (64, [16, 3])):
         part = {name: values[begin : begin + sum(rows)] for name, values in columns.items()}
-        from pai_train.training.totals import add_totals
-
         cut = add_totals(cut, resumed.train(part, rows))
     assert cut == running
     assert_same_bits(values_of(resumed), values_of(straight))
