@@ -251,6 +251,10 @@ class Training:
         steps = config.steps_per_call
         if steps == "auto":
             steps = auto_steps(learner.parameters, config.batch_size, learner.image_bytes)
+        steps = self._job.team.steps(
+            min(steps, config.checkpoint.every_steps or steps, config.evaluate_every_steps or steps)
+        )
+        learner.expect(config.batch_size, steps)
         return FeedPlan(
             columns=(*item.features, label.column, *((item.weight,) if item.weight else ())),
             batch_size=config.batch_size,
@@ -262,9 +266,7 @@ class Training:
             lanes=self._job.engine.lanes,
             split=split_of(item, "train"),
             bad_rows=self._bad.get("train"),
-            steps=self._job.team.steps(
-                min(steps, config.checkpoint.every_steps or steps, config.evaluate_every_steps or steps)
-            ),
+            steps=steps,
             drop_remainder=config.drop_remainder,
         )
 

@@ -197,6 +197,10 @@ class TrainConfig(StepConfig):
         Annotated[int, Ge(1)] | Literal["auto"],
         Doc("Steps run by one call into TensorFlow; auto: more for small models."),
     ] = "auto"
+    jit_compile: Annotated[
+        bool | Literal["auto"],
+        Doc("Whether XLA compiles the steps of full batches; auto: of small models on one CPU, in longer trainings."),
+    ] = "auto"
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
 

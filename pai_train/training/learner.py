@@ -12,14 +12,16 @@ import tensorflow as tf
 
 from pai_train.errors import DataError, did_you_mean
 from pai_train.models.finite import not_finite_error
+from pai_train.training.compiled import CompiledSteps, compiled_steps
 from pai_train.training.devices import strategy
 from pai_train.training.labels import Labels
-from pai_train.training.objective import for_compile, row_factors, row_losses, row_metrics
+from pai_train.training.objective import for_compile, predicted, row_factors
 from pai_train.training.optimizers import make_optimizer
 from pai_train.training.own_step import OwnStep, has_own_step, refuse_unsuited
 from pai_train.training.precision import build_as
+from pai_train.training.step_graph import Learning, Rows, repeated
 from pai_train.training.step_plan import StepPlan
-from pai_train.training.tensors import dense, not_finite, tensor_of
+from pai_train.training.tensors import not_finite, tensor_of
 from pai_train.training.totals import METRIC_SUMS, Totals
 from pai_train.training.updates import Updates
 from pai_train.training.variables import Best, named_variables
@@ -108,8 +110,10 @@ class Learner:
             self._reals.append(label.column)
         if plan.weight is not None:
             self._reals.append(plan.weight)
+        self._devices = devices
+        self._compiled: CompiledSteps | None = None
         self.traces = {}
-        self._train = self._function("train", lambda *given: self._steps(*given, training=True), with_label=True)
+        self.plain = self._function("train", lambda *given: self._steps(*given, training=True), with_label=True)
         self._evaluate = self._function("evaluate", lambda *given: self._steps(*given, training=False), with_label=True)
         self._predict = self._function("predict", self._probabilities, with_label=False)
 
@@ -123,6 +127,10 @@ class Learner:
         """Bytes of a row's images, as the feed delivers them."""
         return sum(math.prod(shape) for shape in self._shapes if shape)
 
+    def expect(self, batch_size: int, steps: int) -> None:
+        """Tells `train` the rows of a full batch and the most steps of a call, for XLA where the plan asks for it."""
+        self._compiled = compiled_steps(self, self._plan, self._devices, batch_size, steps)
+
     def train(self, columns: Mapping[str, Any], rows: Sequence[int]) -> Totals:
         """Runs one optimizer step per batch.
 
@@ -135,7 +143,7 @@ class Learner:
             DataError: A column is missing, a number is NaN or infinite, or a label is no known class; no variable
                 has changed then.
         """
-        return self._run(self._train, columns, rows)
+        return self._run(self.plain, columns, rows)
 
     def evaluate(self, columns: Mapping[str, Any], rows: Sequence[int]) -> Totals:
         """Measures loss and metrics of batches as in `train`, in inference mode; changes nothing."""
@@ -210,17 +218,18 @@ class Learner:
             raise ValueError(f"batches of {list(rows)} rows do not make up columns of {length} rows")
         given = [*features, labels, tf.constant(counts)]
         weights = None
-        if function is self._train and self._plan.weight is not None:
+        if function is self.plain and self._plan.weight is not None:
             weights = tensor_of(self._column(columns, self._plan.weight), tf.float64)
             given.append(weights)
-        found, unknown, odd = function(*given)
+        run = self._compiled.run if function is self.plain and self._compiled is not None else function
+        found, unknown, odd = run(*given)
         self._check_finite(odd)
         if weights is not None and int(tf.math.count_nonzero(weights < 0)):
             raise refuse_negative(self._plan.weight or "", weights)
         if int(unknown):
             raise self._labels.unknown(label)
         values = found.numpy()
-        names = () if function is self._train and self._own is not None else METRIC_SUMS[self._label.task]
+        names = () if function is self.plain and self._own is not None else METRIC_SUMS[self._label.task]
         return Totals(whole, values[:, 0], {name: values[:, index] for index, name in enumerate(names, start=1)})
 
     def _counts(self, columns: Mapping[str, Any], rows: Sequence[int]) -> NDArray[np.int64]:
@@ -242,36 +251,44 @@ class Learner:
         Returns:
             float64 (steps, 1 + metric sums), the number of rows without a class, and `not_finite` of all columns.
         """
+        (features, targets, weighed), counts, steps, unknown, odd = self.examined(*given, training=training)
+        features, targets, weighed = self._padded((features, targets, weighed))
+        rows, whole, ends = counts[0], counts[-1], tf.cumsum(counts[0])
+
+        def step(index: Any) -> Any:
+            batch = (ends[index] - rows[index], rows[index], whole[index])
+            return self.step(
+                lambda: self._replica_step(features, targets, weighed, batch, training=training), whole[index], training
+            )
+
+        return repeated(step, steps, steps, self.width(training)), unknown, odd
+
+    def examined(self, *given: Any, training: bool) -> tuple[Any, Any, Any, Any, Any]:
+        """Returns features, targets and weights; row counts; how many steps to run; and what `_steps` tells of rows.
+
+        Where a row is wrong no step runs, so that the caller can report it with all variables untouched.
+        """
         features, (labels, counts, *weights) = given[: len(self._shapes)], given[len(self._shapes) :]
-        rows, whole = counts[0], counts[-1]
         targets, unknown = self._labels.encode(labels)
         odd = not_finite([*features, labels, *weights])
         wrong = unknown + tf.reduce_sum(odd)
         if weights:
             wrong += tf.math.count_nonzero(weights[0] < 0)
         weighed = row_factors(self._plan.class_weights, targets, weights) if training else None
-        # With a label that is no class, or a number that is none, no step runs, so that the caller can report it with
-        # all variables untouched.
-        steps = tf.where(self._anywhere(wrong) == 0, tf.size(rows), 0)
-        features, targets, weighed = self._padded((features, targets, weighed))
-        ends = tf.cumsum(rows)
-        width = 1 if training and self._own is not None else 1 + len(METRIC_SUMS[self._label.task])
-        found = tf.TensorArray(tf.float64, size=steps, element_shape=[width])
+        steps = tf.where(self._anywhere(wrong) == 0, tf.size(counts[0]), 0)
+        return (features, targets, weighed), counts, steps, unknown, odd
 
-        def step(index: Any, found: Any) -> tuple[Any, Any]:
-            batch = (ends[index] - rows[index], rows[index], whole[index])
+    def width(self, training: bool) -> int:
+        """Returns how many values a step gives."""
+        return 1 if training and self._own is not None else 1 + len(METRIC_SUMS[self._label.task])
 
-            def replica() -> Any:
-                return self._replica_step(features, targets, weighed, batch, training=training)
-
-            per_replica = self._strategy.run(replica)
-            if training and self._updates is not None:
-                per_replica, gradients = per_replica
-                self._updates.take(gradients, whole[index])
-            return index + 1, found.write(index, self._strategy.reduce("SUM", per_replica, axis=None))
-
-        _, found = tf.while_loop(lambda index, _: index < steps, step, (0, found), parallel_iterations=1)
-        return found.stack(), unknown, odd
+    def step(self, replica: Callable[[], Any], whole: Any, training: bool) -> Any:
+        """Takes, inside a graph, one step on all replicas; returns the sums of what they give."""
+        per_replica = self._strategy.run(replica)
+        if training and self._updates is not None:
+            per_replica, gradients = per_replica
+            self._updates.take(gradients, whole)
+        return self._strategy.reduce("SUM", per_replica, axis=None)
 
     def _anywhere(self, count: Any) -> Any:
         """Returns a count over all workers."""
@@ -290,31 +307,15 @@ class Learner:
         # A replica without rows takes one at weight 0: the mean of nothing would be NaN in batch normalisation.
         weight = tf.cast(high > low, tf.float32)
         share = slice(low, tf.maximum(high, low + 1))
-        inputs, target = [vector[share] for vector in features], targets[share]
+        inputs, weights = [vector[share] for vector in features], None if weights is None else weights[share]
+        return self.learned(self.whole_model, inputs, Rows(targets[share], weights, weight, whole), training=training)
+
+    def learned(self, call: Callable[..., Any], inputs: Sequence[Any], rows: Rows, *, training: bool) -> Any:
+        """Runs, inside a graph, one replica's share of one batch, through `call` instead of the model."""
         if training and self._own is not None:
-            own = None if weights is None else weights[share]
-            return self._own.take(self._inputs(inputs), target, own)
-        with tf.GradientTape() as tape:
-            outputs = self._call(inputs, training=training)
-            losses = row_losses(self._label.task, target, outputs)
-            if weights is not None:
-                losses *= weights[share]
-            loss = weight * tf.reduce_sum(losses) / tf.cast(whole, tf.float32)
-            if self.model.losses:
-                loss += tf.add_n([tf.cast(extra, tf.float32) for extra in self.model.losses]) / self._replicas
-            scaled = loss if self._updates is None else self._updates.scaled(loss)
-        gradients: list[Any] = []
-        if training:
-            variables = self.model.trainable_variables
-            gradients = [dense(gradient) for gradient in tape.gradient(scaled, variables)]
-            if self._updates is None:
-                self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-            else:
-                pairs = zip(gradients, variables, strict=True)
-                gradients = [tf.zeros(one.shape, one.dtype) if found is None else found for found, one in pairs]
-        sums = [tf.reduce_sum(tf.cast(values, tf.float64)) for values in row_metrics(self._label.task, target, outputs)]
-        found = tf.stack([tf.cast(loss, tf.float64), *(tf.cast(weight, tf.float64) * value for value in sums)])
-        return found if not training or self._updates is None else (found, gradients)
+            return self._own.take(self._inputs(inputs), rows.target, rows.weights)
+        one = Learning(self._label.task, self.model, self.optimizer, self._updates, self._replicas)
+        return one.step(lambda: call(inputs, training=training), rows, training=training)
 
     @property
     def _replicas(self) -> int:
@@ -330,10 +331,9 @@ class Learner:
         """Returns the number of a replica among those of this worker, and how many these are."""
         return replica, self._replicas
 
-    def _call(self, features: Sequence[Any], *, training: bool) -> Any:
-        """Returns float32 logits of shape (rows, n classes), or values of shape (rows,)."""
-        outputs = tf.cast(self.model(self._inputs(features), training=training), tf.float32)
-        return outputs if self._label.task == "classification" else tf.reshape(outputs, [-1])
+    def whole_model(self, features: Sequence[Any], *, training: bool) -> Any:
+        """Calls the model on its inputs in their order."""
+        return self.model(self._inputs(features), training=training)
 
     def _inputs(self, features: Sequence[Any]) -> Any:
         """Returns the structure the model was built with: one tensor, a list or a dict of them."""
@@ -343,8 +343,8 @@ class Learner:
     def _probabilities(self, *features: Any) -> Any:
         def replica() -> Any:
             low, high = self._share(tf.constant(0, tf.int64), tf.shape(features[0], tf.int64)[0])
-            outputs = self._call([vector[low:high] for vector in features], training=False)
-            return tf.nn.softmax(outputs) if self._label.task == "classification" else outputs
+            outputs = self.whole_model([vector[low:high] for vector in features], training=False)
+            return predicted(self._label.task, outputs)
 
         found = tf.concat(self._strategy.experimental_local_results(self._strategy.run(replica)), axis=0)
         return found, not_finite(features)

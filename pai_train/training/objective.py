@@ -27,6 +27,18 @@ def row_losses(task: Task, target: Any, outputs: Any) -> Any:
     return tf.square(outputs - target)
 
 
+def shaped(task: Task, outputs: Any) -> Any:
+    """Returns a model's outputs as float32 logits of shape (rows, n classes), or values of shape (rows,)."""
+    outputs = tf.cast(outputs, tf.float32)
+    return outputs if task == "classification" else tf.reshape(outputs, [-1])
+
+
+def predicted(task: Task, outputs: Any) -> Any:
+    """Returns a model's outputs as probabilities of shape (rows, n classes), or values of shape (rows,)."""
+    outputs = shaped(task, outputs)
+    return tf.nn.softmax(outputs) if task == "classification" else outputs
+
+
 def for_compile(task: Task) -> tuple[Any, list[Any]]:
     """Returns the loss and the metrics as Keras's `compile` takes them."""
     if task == "classification":

@@ -25,6 +25,7 @@ class StepPlan:
         weight: The column of the rows' weights; None for 1 each.
         precision: Keras's dtype policy of the layers.
         keep_best: Whether a second copy of the weights is kept, for the best ones so far.
+        jit_compile: Whether XLA compiles steps; auto for where that pays.
     """
 
     schedule: ScheduleConfig | None = None
@@ -35,6 +36,7 @@ class StepPlan:
     weight: str | None = None
     precision: Precision = "float32"
     keep_best: bool = False
+    jit_compile: bool | Literal["auto"] = "auto"
 
     @classmethod
     def of(cls, config: TrainConfig, class_weights: tuple[float, ...] | None, weight: str | None) -> StepPlan:
@@ -49,6 +51,7 @@ class StepPlan:
             weight=weight,
             precision=config.precision,
             keep_best=stopping is not None and stopping.restore_best,
+            jit_compile=config.jit_compile,
         )
 
     @property

@@ -48,4 +48,4 @@ def test_superbatches_of_images_stay_small():
     assert steps == 1
     small = 32 * 32 * 3
     assert auto_steps(100, 256, small) * 256 * small <= SUPERBATCH_BYTES
-    assert auto_steps(100, 32, 0) == 64
+    assert auto_steps(100, 32, 0) == 256

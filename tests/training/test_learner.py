@@ -286,8 +286,8 @@ def test_metrics_of_no_rows():
 def test_more_steps_per_call_for_smaller_models():
     from pai_train.training.call_size import auto_steps
 
-    assert auto_steps(403, 16) == 64
-    assert 1 < auto_steps(50_000, 256) < 64
+    assert auto_steps(403, 16) == 256
+    assert 1 < auto_steps(50_000, 256) < 256
     assert auto_steps(100_000_000, 256) == 1
     assert auto_steps(10, 100_000) == 1
 
