@@ -67,6 +67,7 @@ class Checkpoints:
         self._url = url
         self._retention = keep
         self._known: dict[str, Saved] = {}
+        self._restored: str | None = None
         self._scratch = scratch
         self._clock = clock
         self._lease: Lease | None = None
@@ -163,13 +164,32 @@ class Checkpoints:
             raise ValueError(f"not an empty folder: {to}")
         for manifest in self._candidates():
             try:
-                return self.fetch(manifest, to)
+                state = self.fetch(manifest, to)
             except AccessRefused:
                 raise
             except (CheckpointError, StorageError) as error:
                 shutil.rmtree(to)
                 _warn(manifest.url, error)
+            else:
+                self._restored = manifest.url
+                return state
         return None
+
+    def tidy(self) -> None:
+        """Takes away what a start that ended behind a save, and before its retention, has left.
+
+        For a run that goes on from what `restore` brought: that one counts as the newest, and what is newer and not
+        sound stays for people to look at.
+
+        Raises:
+            CheckpointError: The lease is lost.
+            StorageError: The store failed.
+        """
+        self._refuse_if_lost()
+        folders = self._folders(self._sizes())
+        for folder in folders:
+            if folder.url == self._restored:
+                self._retain(folders, folder)
 
     def _candidates(self) -> Iterator[Manifest]:
         """Yields the manifests that are in order, newest first; raises when none is left and there were any."""
