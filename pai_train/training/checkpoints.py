@@ -198,7 +198,8 @@ class Checkpoints:
         for folder in reversed(complete):
             try:
                 manifest = storage.read_manifest(self._store, folder.url)
-                if manifest is not None and _check_sizes(manifest, sizes):
+                if manifest is not None:
+                    check_sizes(manifest, sizes)
                     yield manifest
             except AccessRefused:
                 raise
@@ -309,7 +310,16 @@ def fetch_state(store: Store, manifest: Manifest, to: Path) -> TrainState:
     return state
 
 
-def _check_sizes(manifest: Manifest, sizes: Mapping[str, int]) -> bool:
+def check_sizes(manifest: Manifest, sizes: Mapping[str, int]) -> None:
+    """Looks whether the files of a checkpoint are there, by their sizes.
+
+    Args:
+        manifest: What was published.
+        sizes: Of all objects there, by URL.
+
+    Raises:
+        StorageError: A file is missing or of another size.
+    """
     for name, entry in manifest.files.items():
         url = join(manifest.url, name)
         if sizes.get(url) != entry.size:
@@ -319,7 +329,6 @@ def _check_sizes(manifest: Manifest, sizes: Mapping[str, int]) -> bool:
                 got="no such object" if url not in sizes else f"{sizes[url]} bytes",
                 wanted=f"{entry.size} bytes",
             )
-    return True
 
 
 def _warn(url: str, error: Exception) -> None:

@@ -153,7 +153,9 @@ class Asked:
 
 
 @pytest.mark.parametrize("best", [False, True], ids=["", "the best is kept"])
-@pytest.mark.parametrize(("steps", "patience"), [pytest.param(None, None, marks=pytest.mark.full), (None, 4), (13, None)])
+@pytest.mark.parametrize(
+    ("steps", "patience"), [pytest.param(None, None, marks=pytest.mark.full), (None, 4), (13, None)]
+)
 @pytest.mark.parametrize("per_call", [pytest.param(1, marks=pytest.mark.full), 4])
 def test_stopped_at_every_question_inside_evaluations_too_it_ends_in_the_same_state(per_call, steps, patience, best):
     """There are several superbatches of held-out rows; epochs are told of as often as there are, and once each."""
