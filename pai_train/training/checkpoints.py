@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import shutil
@@ -93,12 +94,14 @@ class Checkpoints:
             The upload's outcome. An error is raised by the next `save`, `wait` or `close` too.
 
         Raises:
-            CheckpointError: The lease is lost, or was when the checkpoint before this one was published.
+            CheckpointError: The lease is lost, or was when the checkpoint before this one was published; or `write`
+                found no room.
             StorageError: The checkpoint before this one could not be stored.
         """
         self.wait()
         self._refuse_if_lost()
-        folder = Path(tempfile.mkdtemp(prefix="pai-checkpoint-", dir=self._scratch))
+        with storage.mapped(str(self._scratch or tempfile.gettempdir())):
+            folder = Path(tempfile.mkdtemp(prefix="pai-checkpoint-", dir=self._scratch))
         try:
             write(folder)
             self._pending = self._publisher.submit(self._publish, state, folder)
@@ -169,6 +172,8 @@ class Checkpoints:
                 raise
             except (CheckpointError, StorageError) as error:
                 shutil.rmtree(to)
+                if _is_full(error.__cause__):
+                    raise
                 _warn(manifest.url, error)
             else:
                 self._restored = manifest.url
@@ -329,6 +334,11 @@ def check_sizes(manifest: Manifest, sizes: Mapping[str, int]) -> None:
                 got="no such object" if url not in sizes else f"{sizes[url]} bytes",
                 wanted=f"{entry.size} bytes",
             )
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Tells whether this machine has no room for a checkpoint, which says nothing of the checkpoint."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _warn(url: str, error: Exception) -> None:

@@ -39,7 +39,11 @@ def find_checkpoint(stores: Stores, url: str) -> str | None:
         StorageError: The store failed, or a file of the checkpoint itself is missing or of another size.
     """
     store = stores.open(url)
-    if (manifest := storage.read_manifest(store, url)) is not None:
+    try:
+        manifest = storage.read_manifest(store, url)
+    except storage.NotAManifest as error:
+        raise _foreign(url, error.fault.got) from error
+    if manifest is not None:
         check_sizes(_checked(manifest), {info.url: info.size for info in store.list(url)})
         return manifest.url
     folder = _newest_run(url, (info.url for info in store.list(url)))
@@ -107,10 +111,14 @@ def keeping_rate(variables: Mapping[str, Any], read: Any) -> None:
 def _checked(manifest: Manifest) -> Manifest:
     if STATE in manifest.extra:
         return manifest
-    raise CheckpointError(
+    raise _foreign(manifest.url, ", ".join(list(manifest.files)[:3]))
+
+
+def _foreign(url: str, got: str | None) -> CheckpointError:
+    return CheckpointError(
         "what was published there is no checkpoint",
-        where=display(manifest.url),
-        got=", ".join(list(manifest.files)[:3]),
+        where=display(url),
+        got=got,
         wanted="a folder such as step-000000120, or the run that it belongs to",
     )
 

@@ -28,9 +28,23 @@ def write_variables(variables: Mapping[str, Any], folder: Path) -> None:
     Args:
         variables: tf.Variable by name, of any shape and dtype; mirrored ones are written once.
         folder: Created when absent.
+
+    Raises:
+        CheckpointError: The files cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _checkpoint(variables).write(str(folder / FILES))
+    import tensorflow as tf
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _checkpoint(variables).write(str(folder / FILES))
+    except (tf.errors.OpError, OSError) as error:
+        said = error.message if isinstance(error, tf.errors.OpError) else error.strerror
+        raise CheckpointError(
+            "the checkpoint cannot be written to this machine's disk, from which it would be published",
+            where=str(folder),
+            got=str(said).partition(" [Op:")[0].rpartition("; ")[2],
+            todo="free space there, or set TMPDIR to a folder on another disk",
+        ) from error
 
 
 def read_variables(variables: Mapping[str, Any], folder: Path, where: str | None = None) -> None:

@@ -64,10 +64,10 @@ def test_the_command_line_names_them_and_what_is_wrong_with_them(jobs):
     quick = ["+recipe=iris", "train.epochs=3"]
     record = jobs.done(*quick, "train.callbacks=[mine.noted,keras.callbacks.EarlyStopping]")
     assert record["epochs"] == len(notes(jobs)) == 3
-    wrong = jobs.run(*quick, "train.callbacks=[mine.notde,mine.note,mine.early,mine.json]")
+    wrong = jobs.run(*quick, "train.callbacks=[mine.slowr,mine.note,mine.early,mine.json]")
     assert wrong.code == 2, wrong
     assert "3 faults, nothing was touched" in wrong.text
-    assert "did you mean 'noted'?" in wrong.text
+    assert "did you mean 'Slower'?" in wrong.text
     assert "mine.note cannot be called without arguments" in wrong.text
     assert "'json' is no function in 'mine'" in wrong.text
     assert "Traceback" not in wrong.text
