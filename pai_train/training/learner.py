@@ -39,8 +39,8 @@ class Learner:
 
     A step's loss is the sum of the rows' losses over the rows of the whole global batch, summed over the replicas, so
     that any number of replicas gives the same weights up to rounding. Two layers are exempt by their nature: batch
-    normalisation normalises per replica, keeping the mean of their statistics, and dropout draws one mask for all replicas. Weights multiply the rows' losses
-    in training and change neither that divisor nor what is evaluated.
+    normalisation normalises per replica, keeping the mean of their statistics, and dropout draws one mask for all
+    replicas. Weights multiply the rows' losses in training and change neither that divisor nor what is evaluated.
 
     Args:
         build: Builds the model; its variables are made on the devices. Its output are logits or values.
