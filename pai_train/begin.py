@@ -129,6 +129,7 @@ def begin(job: Job, run: Run, checkpoints: Checkpoints, folder: Path) -> Beginni
     """
     state = checkpoints.restore(folder)
     if state is not None:
+        checkpoints.tidy()
         return Beginning(state, folder)
     if run.begun_from is not None:
         state = take_over(job.stores, run.begun_from, folder, run.run_id)

@@ -6,15 +6,16 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pai_train import inputs, machine, outputs
+from pai_train import inputs, machine, origins, outputs
 from pai_train.check import Plan
-from pai_train.errors import Fault, PaiTrainError
+from pai_train.errors import Fault, Interrupted, PaiTrainError
 from pai_train.findings import Finding, failed
+from pai_train.fits import fits
 from pai_train.places import overlaps
 from pai_train.preflight import Place
 from pai_train.spec.address import parse_tables
 from pai_train.staging import folder_of
-from pai_train.storage import resolve
+from pai_train.storage import display, resolve
 from pai_train.tables.contracts import Probing, ServiceTables
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pai_train.job import JobInput, JobOutput
     from pai_train.spec.config import InputConfig, JobConfig
     from pai_train.storage import Stores
+    from pai_train.training.devices import Devices
 
 
 class Needs:
@@ -35,13 +37,24 @@ class Needs:
         rooms: Opens what inputs and outputs are looked up in.
         begun: Tells whether an unfinished run will be gone on with.
         run_dir: The run folder.
+        devices: Chooses the devices, where a model has to be built.
+        stop: Called in long looks; may raise to stop.
     """
 
     def __init__(
-        self, config: JobConfig, stores: Stores, rooms: Callable[[], Rooms], begun: Callable[[], bool], run_dir: str
+        self,
+        config: JobConfig,
+        stores: Stores,
+        rooms: Callable[[], Rooms],
+        begun: Callable[[], bool],
+        run_dir: str,
+        devices: Callable[[], Devices],
+        stop: Callable[[], None],
     ) -> None:
         self._config, self._stores, self._run_dir = config, stores, run_dir
         self._rooms, self._begun = rooms, begun
+        self._devices, self._stop = devices, stop
+        self._train: JobInput | None = None
         self._places: dict[str, Place] = {}
         self._known: list[Finding] = []
 
@@ -66,7 +79,8 @@ class Needs:
         if config.checkpointDir:
             self._use("checkpointDir", root, config.checkpointDir, creates=True)
         self._use("tables.root", config.tables.root, ".", creates=config.tables.catalog is None)
-        looks = [self._catalog, self._service, *([self._look] if config.inputs else []), self._machine]
+        data = [self._look, self._origins] if config.inputs else []
+        looks = [self._catalog, self._service, *data, self._machine]
         title = f"{name or 'no recipe'} on {root}"
         return Plan(title, self._stores, list(self._places.values()), looks, tuple(self._known))
 
@@ -151,6 +165,7 @@ class Needs:
             if item is not None:
                 found[name] = item
                 yield Finding(f"inputs.{name}", "data", "ok", _told(item))
+        self._train = found.get("train")
         yield from (_failed(fault) for fault in fit_together(found))
         yield from self._look_at_outputs(found, rooms, begun=begun)
 
@@ -171,12 +186,31 @@ class Needs:
                 yield Finding(f"outputs.{name}", "data", "ok", f"{output.address} can be written")
         yield from (_failed(fault) for fault in overlaps(self._config, found, good))
 
+    def _origins(self) -> Iterator[Finding]:
+        """Looks at the checkpoint that a run is asked to begin from."""
+        found, faults = origins.look(self._config, self._stores)
+        yield from (failed(_origin_key(fault.where), "checkpoint", fault) for fault in faults)
+        for key, url in (("train.resume", found.resume), ("train.warm_start", found.warm)):
+            if url is None:
+                continue
+            yield Finding(key, "checkpoint", "ok", display(url))
+            try:
+                yield fits(key, url, self._config, self._stores, self._train, self._devices, self._stop)
+            except Interrupted:
+                raise
+            except PaiTrainError as error:
+                yield failed(key, "model", error.fault)
+
     def _machine(self) -> Iterator[Finding]:
         cache = self._stores.options.cache
         if cache is not None:
             yield machine.cache(cache.folder, cache.max_bytes)
         yield machine.temporary()
         yield machine.run_folder(self._run_dir)
+
+
+def _origin_key(where: str | None) -> str:
+    return (where or "train.resume").removesuffix(".from")
 
 
 def fit_together(found: Mapping[str, JobInput]) -> list[Fault]:

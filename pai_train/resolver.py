@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pai_train import inputs, origins, outputs
-from pai_train.errors import DeviceError, Fault, PaiTrainError, Refused
+from pai_train.errors import DeviceError, Fault, Interrupted, PaiTrainError, Refused
 from pai_train.experiment.reproduce import reproduce_job
 from pai_train.front import recipes
 from pai_train.gangs import gang_of, team_of
@@ -120,16 +121,23 @@ def _check(composed: Composed, signals: StopSignals) -> Report:
     from pai_train.check import check
     from pai_train.needs import Needs
 
+    def devices() -> Devices:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        return _devices(replace(config, on_missing_gpu="logical_cpu"), composed)
+
     with _placing(composed):
         config, stores = _opened(composed, impatient=True)
         if _decodes(config):
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-            _devices(replace(config, on_missing_gpu="logical_cpu"), composed)
+            devices()
 
     def begun() -> bool:
         return _begun(config, composed, stores)
 
-    needs = Needs(config, stores, lambda: _rooms(config, composed, stores), begun, composed.run_dir)
+    def stop() -> None:
+        if signals.requested:
+            raise Interrupted("the check was stopped, and left nothing behind", todo="the same command starts anew")
+
+    needs = Needs(config, stores, lambda: _rooms(config, composed, stores), begun, composed.run_dir, devices, stop)
     return check(needs.plan(composed.recipe), lambda: signals.requested)
 
 
@@ -177,6 +185,12 @@ def _placing(composed: Composed) -> Iterator[None]:
 
 def _opened(composed: Composed, *, impatient: bool = False) -> tuple[JobConfig, Stores]:
     """Returns the configuration with ordinary URLs, and the stores that they lie on."""
+    if (
+        composed.recipe_file is not None
+        and (beside := str(Path(composed.recipe_file).resolve().parent)) not in sys.path
+    ):
+        # Models and callbacks may lie beside the recipe that names them; what has that name elsewhere comes first.
+        sys.path.append(beside)
     config, roles = addresses(composed.config)
     options = _storage_options(config, roles)
     if impatient:

@@ -171,8 +171,12 @@ def _parameter_faults(name: str, builder: Callable[..., Any], params: Mapping[st
     ] + [Fault(f"model {name!r} needs the parameter {key!r}", f"model.params.{key}") for key in missing]
 
 
-def import_path(path: str) -> Callable[..., Any]:
+def import_path(path: str, kind: type | None = None) -> Any:
     """Imports `package.module.function`.
+
+    Args:
+        path: The dotted path; the working directory is on the import path.
+        kind: What may be there besides: an object of this class.
 
     Raises:
         PaiTrainError: There is no such module or function.
@@ -204,9 +208,13 @@ def import_path(path: str) -> Callable[..., Any]:
         ) from error
     except Exception as error:
         raise user_error(error, f"module {module_name} cannot be imported") from error
-    builder: Callable[..., Any] | None = getattr(module, function, None)
-    if builder is None or not callable(builder):
-        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+
+    def accepts(found: Any) -> bool:
+        return callable(found) or (kind is not None and isinstance(found, kind))
+
+    builder = getattr(module, function, None)
+    if not accepts(builder):
+        functions = [key for key, value in vars(module).items() if accepts(value) and not key.startswith("_")]
         what = "is no function" if builder is not None else "does not exist"
         raise PaiTrainError(
             f"{function!r} {what} in {module_name!r}",

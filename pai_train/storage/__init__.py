@@ -11,7 +11,7 @@ from pai_train.storage.errors import (
     mapped,
 )
 from pai_train.storage.options import Access, CacheOptions, Limits, StorageOptions
-from pai_train.storage.publish import FileEntry, Manifest, fetch, publish, read_manifest, withdraw
+from pai_train.storage.publish import FileEntry, Manifest, NotAManifest, fetch, publish, read_manifest, withdraw
 from pai_train.storage.registry import Stores, open_store, served_schemes
 from pai_train.storage.store import Store
 from pai_train.storage.urls import basename, display, is_glob, is_url, join, matches, resolve
@@ -25,6 +25,7 @@ __all__ = [
     "FileEntry",
     "Limits",
     "Manifest",
+    "NotAManifest",
     "ObjectChanged",
     "ObjectExists",
     "ObjectInfo",

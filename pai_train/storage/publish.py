@@ -23,6 +23,10 @@ MANIFEST_NAME = "MANIFEST.json"
 _FORMAT = 1
 
 
+class NotAManifest(StorageError):
+    """There is an object of the manifest's name, of JSON, that is none: somebody else published there."""
+
+
 @dataclass(frozen=True)
 class FileEntry:
     """What a published file must be: its size in bytes and the SHA-256 of its content in hex."""
@@ -55,7 +59,8 @@ class Manifest:
         """Reads what `to_json` gave.
 
         Raises:
-            StorageError: It is no manifest, one of a later format, or one that names files outside its folder.
+            NotAManifest: It is none, or one that names files outside its folder.
+            StorageError: It is one of a later format.
         """
         where = urls.join(url, MANIFEST_NAME)
         try:
@@ -65,7 +70,7 @@ class Manifest:
             }
             manifest = cls(url, dict(sorted(entries.items())), dict(extra))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise StorageError(
+            raise NotAManifest(
                 "not a manifest",
                 where=where,
                 got=repr(error),

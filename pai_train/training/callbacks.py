@@ -28,7 +28,7 @@ def load_callbacks(paths: Sequence[str]) -> list[Any]:
     for at, path in enumerate(paths):
         where = f"train.callbacks[{at}]"
         try:
-            callback = import_path(path)
+            callback = import_path(path, keras.callbacks.Callback)
             if not isinstance(callback, keras.callbacks.Callback):
                 callback = _made(callback, path)
         except PaiTrainError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import shutil
@@ -67,6 +68,7 @@ class Checkpoints:
         self._url = url
         self._retention = keep
         self._known: dict[str, Saved] = {}
+        self._restored: str | None = None
         self._scratch = scratch
         self._clock = clock
         self._lease: Lease | None = None
@@ -92,12 +94,14 @@ class Checkpoints:
             The upload's outcome. An error is raised by the next `save`, `wait` or `close` too.
 
         Raises:
-            CheckpointError: The lease is lost, or was when the checkpoint before this one was published.
+            CheckpointError: The lease is lost, or was when the checkpoint before this one was published; or `write`
+                found no room.
             StorageError: The checkpoint before this one could not be stored.
         """
         self.wait()
         self._refuse_if_lost()
-        folder = Path(tempfile.mkdtemp(prefix="pai-checkpoint-", dir=self._scratch))
+        with storage.mapped(str(self._scratch or tempfile.gettempdir())):
+            folder = Path(tempfile.mkdtemp(prefix="pai-checkpoint-", dir=self._scratch))
         try:
             write(folder)
             self._pending = self._publisher.submit(self._publish, state, folder)
@@ -163,13 +167,34 @@ class Checkpoints:
             raise ValueError(f"not an empty folder: {to}")
         for manifest in self._candidates():
             try:
-                return self.fetch(manifest, to)
+                state = self.fetch(manifest, to)
             except AccessRefused:
                 raise
             except (CheckpointError, StorageError) as error:
                 shutil.rmtree(to)
+                if _is_full(error.__cause__):
+                    raise
                 _warn(manifest.url, error)
+            else:
+                self._restored = manifest.url
+                return state
         return None
+
+    def tidy(self) -> None:
+        """Takes away what a start that ended behind a save, and before its retention, has left.
+
+        For a run that goes on from what `restore` brought: that one counts as the newest, and what is newer and not
+        sound stays for people to look at.
+
+        Raises:
+            CheckpointError: The lease is lost.
+            StorageError: The store failed.
+        """
+        self._refuse_if_lost()
+        folders = self._folders(self._sizes())
+        for folder in folders:
+            if folder.url == self._restored:
+                self._retain(folders, folder)
 
     def _candidates(self) -> Iterator[Manifest]:
         """Yields the manifests that are in order, newest first; raises when none is left and there were any."""
@@ -178,7 +203,8 @@ class Checkpoints:
         for folder in reversed(complete):
             try:
                 manifest = storage.read_manifest(self._store, folder.url)
-                if manifest is not None and _check_sizes(manifest, sizes):
+                if manifest is not None:
+                    check_sizes(manifest, sizes)
                     yield manifest
             except AccessRefused:
                 raise
@@ -289,7 +315,16 @@ def fetch_state(store: Store, manifest: Manifest, to: Path) -> TrainState:
     return state
 
 
-def _check_sizes(manifest: Manifest, sizes: Mapping[str, int]) -> bool:
+def check_sizes(manifest: Manifest, sizes: Mapping[str, int]) -> None:
+    """Looks whether the files of a checkpoint are there, by their sizes.
+
+    Args:
+        manifest: What was published.
+        sizes: Of all objects there, by URL.
+
+    Raises:
+        StorageError: A file is missing or of another size.
+    """
     for name, entry in manifest.files.items():
         url = join(manifest.url, name)
         if sizes.get(url) != entry.size:
@@ -299,7 +334,11 @@ def _check_sizes(manifest: Manifest, sizes: Mapping[str, int]) -> bool:
                 got="no such object" if url not in sizes else f"{sizes[url]} bytes",
                 wanted=f"{entry.size} bytes",
             )
-    return True
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Tells whether this machine has no room for a checkpoint, which says nothing of the checkpoint."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _warn(url: str, error: Exception) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from pai_train.errors import Interrupted
 from pai_train.feed.ahead import ahead
@@ -15,7 +15,7 @@ from pai_train.feed.stats import Stats
 from pai_train.training.loop import Call, Evaluator, train_steps
 from pai_train.training.state import write_variables
 from pai_train.training.totals import metrics
-from pai_train.training.tracking import BEST, BEST_STEP, RESTORED, STOPPED, flat, track
+from pai_train.training.tracking import AT_END, BEST, BEST_STEP, INSIDE, OWED, RESTORED, STOPPED, flat, track
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pai_train.training.callbacks import Callbacks
     from pai_train.training.contracts import CheckpointStore, TrainState
     from pai_train.training.learner import Learner
+
+Values = Mapping[str, Mapping[str, float]]
+"""Metrics by set of rows."""
 
 Feed = Callable[["Position | None"], AbstractContextManager["Iterator[Superbatch]"]]
 """Opens a feed at a position, or at its beginning."""
@@ -111,7 +114,10 @@ class Fit:
         rows, saved_at, saved = 0, self.clock(), state
         upload: Future[Manifest] | None = None
         every = self.config.checkpoint.every_steps
-        batch = self._begin(state)
+        state, batch = self._begin(state, evaluator)
+        if OWED in saved.tracking and self.worth(state):
+            upload = self.checkpoints.save(state, self._write)
+            saved = state
         for call in self._calls(state, batches):
             rows += call.rows
             self.stats.delivered(call.rows, call.step - state.step)
@@ -120,22 +126,14 @@ class Fit:
             state = self._after(state, call)
             batch += steps
             self._tell("on_train_batch_end", batch - 1, values={"train": metrics(call.running)})
-            if call.ended:
-                state = self._end_epoch(state, call, evaluator, rows)
-            elif self._evaluates(call.step):
-                state = self._evaluate(state, call, evaluator)
-            if self.callbacks is not None and self.callbacks.stop:
-                state = replace(state, tracking={**state.tracking, STOPPED: 1.0})
+            state = self._behind(state, call, evaluator, rows)
             if state.tracking.get(STOPPED):
                 break
             batch = self._next(state, call, batch)
             if not call.whole:
                 continue
             if self.stop():
-                self._saved(self.checkpoints.save(state, self._write))
-                raise Interrupted(
-                    f"asked to stop, saved behind step {state.step}", todo="the same command goes on from there"
-                )
+                self._interrupt(state)
             due = every is not None and state.step // every > saved.step // every
             due = due or (call.ended and self.worth(state))
             if due or self.clock() - saved_at >= self.config.checkpoint.every_seconds:
@@ -145,7 +143,10 @@ class Fit:
             # The steps ended inside an epoch, maybe in an earlier start that was killed before it came here.
             at = state.positions[self.input]
             last = Call(state.step, state.epoch, 0, state.totals, at, ended=False)
-            state = replace(self._end_epoch(state, last, evaluator, rows), totals={})
+            measured = self._measured(evaluator, self.stop)
+            if measured is None:
+                self._interrupt(state)
+            state = replace(self._end_epoch(state, last, measured, rows), totals={})
         self._tell("on_train_end", values={"train": dict(last_metrics(state).get("train", {}))})
         state = self._restored(state)
         if state is not saved or not state.step:
@@ -171,16 +172,53 @@ class Fit:
         every = self.config.evaluate_every_steps
         return every is not None and step % every == 0
 
-    def _begin(self, state: TrainState) -> int:
-        """Tells the callbacks that it begins; returns the number in its epoch of the next batch."""
-        if state.tracking.get(STOPPED):
-            return 0
+    def _begin(self, state: TrainState, evaluator: Evaluator | None) -> tuple[TrainState, int]:
+        """Begins with what is owed, and tells the callbacks; returns the number in its epoch of the next batch too."""
+        owed = state.tracking.get(OWED)
+        over = state.tracking.get(STOPPED) or state.epoch >= self.config.epochs or state.step == self.config.steps
         at = state.positions.get(self.input)
         batch = 0 if at is None or at.epoch != state.epoch else at.batch
+        ended = owed == AT_END
         self._tell("on_train_begin")
-        self._tell("on_epoch_begin", state.epoch)
-        self._tell("on_train_batch_begin", batch)
-        return batch
+        if not over or owed or state.totals:
+            self._tell("on_epoch_begin", state.epoch - ended)
+        if owed is None or at is None:
+            if not over:
+                self._tell("on_train_batch_begin", batch)
+            return state, batch
+        call = Call(state.step, state.epoch - ended, 0, state.totals, at, ended)
+        tracking = {name: value for name, value in state.tracking.items() if name != OWED}
+        state = replace(state, tracking=tracking, totals={} if ended else state.totals)
+        state = self._behind(state, call, evaluator, 0)
+        return state, 0 if state.tracking.get(STOPPED) else self._next(state, call, batch)
+
+    def _behind(self, state: TrainState, call: Call, evaluator: Evaluator | None, rows: int) -> TrainState:
+        """Measures behind a call where that is due, and takes into the state what follows from it.
+
+        Raises:
+            Interrupted: It was asked to stop meanwhile; what is saved owes the measurement.
+        """
+        inside = not call.ended and self._evaluates(call.step)
+        # What is saved inside a superbatch could not be gone on with.
+        measured = self._measured(evaluator, self.stop if call.whole else None) if call.ended or inside else {}
+        if measured is None:
+            owed = {**state.tracking, OWED: AT_END if call.ended else INSIDE}
+            self._interrupt(self._asked(replace(state, tracking=owed, totals=dict(call.running))))
+        if call.ended:
+            state = self._end_epoch(state, call, measured, rows)
+        elif inside:
+            state = self._evaluated(state, call, measured)
+        return self._asked(state)
+
+    def _asked(self, state: TrainState) -> TrainState:
+        """Takes into the state whether a callback asked to stop the training."""
+        if self.callbacks is None or not self.callbacks.stop:
+            return state
+        return replace(state, tracking={**state.tracking, STOPPED: 1.0})
+
+    def _interrupt(self, state: TrainState) -> NoReturn:
+        self._saved(self.checkpoints.save(state, self._write))
+        raise Interrupted(f"asked to stop, saved behind step {state.step}", todo="the same command goes on from there")
 
     def _next(self, state: TrainState, call: Call, batch: int) -> int:
         """Tells the callbacks what comes behind a call, unless that was the last; returns the next batch's number."""
@@ -205,25 +243,27 @@ class Fit:
             totals={} if call.ended else dict(call.running),
         )
 
-    def _end_epoch(self, state: TrainState, call: Call, evaluator: Evaluator | None, rows: int) -> TrainState:
-        values = {"train": metrics(call.running), **self._measured(evaluator)}
+    def _end_epoch(self, state: TrainState, call: Call, measured: Values, rows: int) -> TrainState:
+        values = {"train": metrics(call.running), **measured}
         self.watcher.epoch(call, values, self.stats, rows)
         self._tell("on_epoch_end", call.epoch, values=values)
         state = self._tracked(state, flat(values))
         entry = {"epoch": float(call.epoch), "step": float(call.step), **flat(values)}
         return replace(state, history=(*state.history, entry))
 
-    def _evaluate(self, state: TrainState, call: Call, evaluator: Evaluator | None) -> TrainState:
-        values = self._measured(evaluator)
-        if values:
-            self.watcher.evaluated(call, values)
-        return self._tracked(state, flat(values))
+    def _evaluated(self, state: TrainState, call: Call, measured: Values) -> TrainState:
+        if measured:
+            self.watcher.evaluated(call, measured)
+        return self._tracked(state, flat(measured))
 
-    def _measured(self, evaluator: Evaluator | None) -> dict[str, dict[str, float]]:
+    def _measured(self, evaluator: Evaluator | None, stop: Callable[[], bool] | None) -> Values | None:
+        """Returns the metrics of the held-out rows; None where `stop` broke it off."""
         if evaluator is None:
             return {}
         self._tell("on_test_begin")
-        found = evaluator.measure()
+        found = evaluator.measure(stop or (lambda: False))
+        if found is None:
+            return None
         self._tell("on_test_end", values={"test": found})
         return {"test": found} if found else {}
 

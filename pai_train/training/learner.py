@@ -24,7 +24,7 @@ from pai_train.training.step_plan import StepPlan
 from pai_train.training.tensors import not_finite, tensor_of
 from pai_train.training.totals import METRIC_SUMS, Totals
 from pai_train.training.updates import Updates
-from pai_train.training.variables import Best, named_variables
+from pai_train.training.variables import Best, averaged, named_variables
 from pai_train.training.weights import refuse_negative
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class Learner:
 
     A step's loss is the sum of the rows' losses over the rows of the whole global batch, summed over the replicas, so
     that any number of replicas gives the same weights up to rounding. Two layers are exempt by their nature: batch
-    normalisation normalises per replica, and dropout draws one mask for all replicas. Weights multiply the rows' losses
-    in training and change neither that divisor nor what is evaluated.
+    normalisation normalises per replica, keeping the mean of their statistics, and dropout draws one mask for all
+    replicas. Weights multiply the rows' losses in training and change neither that divisor nor what is evaluated.
 
     Args:
         build: Builds the model; its variables are made on the devices. Its output are logits or values.
@@ -82,7 +82,7 @@ class Learner:
         self._labels = Labels(label)
         self._strategy = strategy(devices)
         with self._strategy.scope():
-            self.model = build_as(build, plan.precision)
+            self.model = averaged(partial(build_as, build, plan.precision))
             self.optimizer = make_optimizer(optimizer, learning_rate, plan.schedule, plan.precision)
             self.optimizer.build(self.model.trainable_variables)
         self._own: OwnStep | None = None

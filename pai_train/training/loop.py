@@ -148,11 +148,20 @@ class Evaluator:
     def __exit__(self, *exc: Any) -> None:
         self._feed.__exit__(*exc)
 
-    def measure(self) -> dict[str, float]:
-        """Returns loss and metrics over all rows; {} when there are none."""
+    def measure(self, stop: Callable[[], bool] = lambda: False) -> dict[str, float] | None:
+        """Returns loss and metrics over all rows; {} when there are none.
+
+        Args:
+            stop: Asked between superbatches whether to break off, after which this evaluator is of no use any more.
+
+        Returns:
+            None where it was broken off.
+        """
         running: dict[str, float] = {}
         for superbatch in self._batches:
             running = add_totals(running, self._learner.evaluate(superbatch.columns, _filled(superbatch.rows)))
             if superbatch.after.batch == 0:
                 break
+            if stop():
+                return None
         return metrics(running)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pai_train import storage
 from pai_train.errors import CheckpointError
 from pai_train.storage import Manifest, ObjectMissing, Store, Stores, display, join, resolve
-from pai_train.training.checkpoints import FOLDER, STATE, Checkpoints, fetch_state
+from pai_train.training.checkpoints import FOLDER, STATE, Checkpoints, check_sizes, fetch_state
 from pai_train.training.generations import RUN
 from pai_train.training.retention import Retention
+from pai_train.training.state import FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,11 +36,16 @@ def find_checkpoint(stores: Stores, url: str) -> str | None:
 
     Raises:
         CheckpointError: There are checkpoints, and none is sound; or something else was published there.
-        StorageError: The store failed.
+        StorageError: The store failed, or a file of the checkpoint itself is missing or of another size.
     """
     store = stores.open(url)
-    if (manifest := storage.read_manifest(store, url)) is not None:
-        return _checked(manifest).url
+    try:
+        manifest = storage.read_manifest(store, url)
+    except storage.NotAManifest as error:
+        raise _foreign(url, error.fault.got) from error
+    if manifest is not None:
+        check_sizes(_checked(manifest), {info.url: info.size for info in store.list(url)})
+        return manifest.url
     folder = _newest_run(url, (info.url for info in store.list(url)))
     if folder is None:
         recorded = _recorded(store, url)
@@ -67,15 +73,30 @@ def fetch_weights(stores: Stores, url: str, to: Path) -> TrainState:
         CheckpointError: It is gone, or its state cannot be read.
         StorageError: A file is missing or is not what the manifest says.
     """
-    store = stores.open(url)
-    manifest = storage.read_manifest(store, url)
+    return fetch_state(stores.open(url), _manifest(stores, url), to)
+
+
+def fetch_names(stores: Stores, url: str, to: Path) -> TrainState:
+    """Brings that file of a checkpoint that tells its variables' names, dtypes and shapes, and returns its state.
+
+    Raises:
+        CheckpointError: It is gone, or its state cannot be read.
+        StorageError: The file is missing or is not what the manifest says.
+    """
+    manifest = _manifest(stores, url)
+    names = {name: entry for name, entry in manifest.files.items() if name == f"{FILES}.index"}
+    return fetch_state(stores.open(url), replace(manifest, files=names), to)
+
+
+def _manifest(stores: Stores, url: str) -> Manifest:
+    manifest = storage.read_manifest(stores.open(url), url)
     if manifest is None:
         raise CheckpointError(
             "the checkpoint to begin from is gone",
             where=display(url),
             todo="restore it, name another one, or start anew with train.resume=never",
         )
-    return fetch_state(store, _checked(manifest), to)
+    return _checked(manifest)
 
 
 def keeping_rate(variables: Mapping[str, Any], read: Any) -> None:
@@ -90,10 +111,14 @@ def keeping_rate(variables: Mapping[str, Any], read: Any) -> None:
 def _checked(manifest: Manifest) -> Manifest:
     if STATE in manifest.extra:
         return manifest
-    raise CheckpointError(
+    raise _foreign(manifest.url, ", ".join(list(manifest.files)[:3]))
+
+
+def _foreign(url: str, got: str | None) -> CheckpointError:
+    return CheckpointError(
         "what was published there is no checkpoint",
-        where=display(manifest.url),
-        got=", ".join(list(manifest.files)[:3]),
+        where=display(url),
+        got=got,
         wanted="a folder such as step-000000120, or the run that it belongs to",
     )
 

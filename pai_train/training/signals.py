@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from pai_train.errors import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import FrameType
 
 logger = logging.getLogger(__name__)
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+HANDLED_WITHIN_S = 0.5
+"""In this time the main thread acts on a second signal, unless it is inside TensorFlow."""
 
 
 class StopSignals:
     """Context manager that turns stop signals into a flag.
 
     Python runs handlers only in the main thread, between two bytecodes: a loop blocked inside TensorFlow sees the flag
-    when that call returns. In any other thread nothing is installed, and a warning says so.
+    when that call returns. A second signal ends the process even there, with exit code 128 + its number. In any other
+    thread nothing is installed, and a warning says so.
 
     Attributes:
         active: Whether the handlers are installed.
@@ -35,6 +40,7 @@ class StopSignals:
         self.signal: signal.Signals | None = None
         self._numbers = tuple(numbers)
         self._previous: dict[signal.Signals, Any] = {}
+        self._second: _SecondSignal | None = None
 
     @property
     def requested(self) -> bool:
@@ -53,10 +59,14 @@ class StopSignals:
             if signal.getsignal(number) is signal.SIG_IGN:
                 continue
             self._previous[number] = signal.signal(number, self._handle)
+        self._second = _SecondSignal(self._previous)
         self.active = True
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if self._second is not None:
+            self._second.close()
+            self._second = None
         for number, handler in self._previous.items():
             # None stands for a handler that was not set from Python and cannot be put back by it.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
@@ -68,6 +78,44 @@ class StopSignals:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self.signal = signal.Signals(number)
+
+
+class _SecondSignal:
+    """Ends the process at the second stop signal where the main thread does not, because it is inside a library.
+
+    The interpreter writes each signal's number into a pipe the moment it comes; a thread reads there. Where the program
+    around this one has a pipe for that already, it stays as it is, and nothing is watched.
+
+    Args:
+        numbers: The stop signals.
+    """
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._numbers = frozenset(int(number) for number in numbers)
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._others = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        if self._others != -1:
+            signal.set_wakeup_fd(self._others)
+        self._thread = threading.Thread(target=self._watch, name="second signal", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the watch; in the main thread."""
+        if self._others == -1:
+            signal.set_wakeup_fd(-1)
+        os.close(self._write)
+        self._thread.join()
+        os.close(self._read)
+
+    def _watch(self) -> None:
+        came = 0
+        while numbers := os.read(self._read, 64):
+            for number in numbers:
+                came += number in self._numbers
+                if came > 1:
+                    time.sleep(HANDLED_WITHIN_S)
+                    os._exit(128 + number)
 
 
 class _Stopped(BaseException):

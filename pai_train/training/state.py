@@ -28,9 +28,23 @@ def write_variables(variables: Mapping[str, Any], folder: Path) -> None:
     Args:
         variables: tf.Variable by name, of any shape and dtype; mirrored ones are written once.
         folder: Created when absent.
+
+    Raises:
+        CheckpointError: The files cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _checkpoint(variables).write(str(folder / FILES))
+    import tensorflow as tf
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _checkpoint(variables).write(str(folder / FILES))
+    except (tf.errors.OpError, OSError) as error:
+        said = error.message if isinstance(error, tf.errors.OpError) else error.strerror
+        raise CheckpointError(
+            "the checkpoint cannot be written to this machine's disk, from which it would be published",
+            where=str(folder),
+            got=str(said).partition(" [Op:")[0].rpartition("; ")[2],
+            todo="free space there, or set TMPDIR to a folder on another disk",
+        ) from error
 
 
 def read_variables(variables: Mapping[str, Any], folder: Path, where: str | None = None) -> None:
@@ -45,17 +59,32 @@ def read_variables(variables: Mapping[str, Any], folder: Path, where: str | None
         CheckpointError: Names, shapes or dtypes differ, which lists them and leaves all variables as they were; or the
             files cannot be read.
     """
-    differences = _differences(stored_kinds(folder), kinds(variables))
-    if differences:
-        more = len(differences) - SHOWN
-        raise CheckpointError(
-            "the checkpoint does not fit the model",
-            where=where or str(folder),
-            got="; ".join(differences[:SHOWN]) + (f"; and {more} more" if more > 0 else ""),
-            wanted="the same variables with the same shapes and dtypes",
-            todo="undo the change of the model or optimizer, or start anew with train.resume=never",
-        )
+    refuse_others(stored_kinds(folder), variables, where or str(folder))
     read_some(variables, folder)
+
+
+def refuse_others(stored: Mapping[str, Kind], variables: Mapping[str, Any], where: str) -> None:
+    """Refuses a checkpoint that is not one of exactly these variables.
+
+    Args:
+        stored: Dtype and shape by name of what the checkpoint holds.
+        variables: tf.Variable by name.
+        where: The checkpoint, for people.
+
+    Raises:
+        CheckpointError: Names, shapes or dtypes differ, which it lists.
+    """
+    differences = _differences(stored, kinds(variables))
+    if not differences:
+        return
+    more = len(differences) - SHOWN
+    raise CheckpointError(
+        "the checkpoint does not fit the model",
+        where=where,
+        got="; ".join(differences[:SHOWN]) + (f"; and {more} more" if more > 0 else ""),
+        wanted="the same variables with the same shapes and dtypes",
+        todo="undo the change of the model or optimizer, or start anew with train.resume=never",
+    )
 
 
 def read_some(variables: Mapping[str, Any], folder: Path) -> None:

@@ -18,6 +18,8 @@ VALUE, STEP = "value", "step"
 """In `TrainState.tracking`: the metric's last value, and the step behind which it was measured."""
 BEST, BEST_STEP, WAITED = "best", "best_step", "waited"
 STOPPED, RESTORED = "stopped", "restored"
+OWED, INSIDE, AT_END = "owed", 1.0, 2.0
+"""Of an evaluation that was broken off behind the last step: whether it was one inside an epoch or at its end."""
 
 
 def flat(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

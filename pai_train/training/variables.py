@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from pai_train.training.variable_names import model_names, optimizer_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def named_variables(model: Any, optimizer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -19,6 +22,23 @@ def named_variables(model: Any, optimizer: Any) -> tuple[dict[str, Any], dict[st
         {f"model/{name}": one.value for name, one in zip(names, model.variables, strict=True)},
         {f"optimizer/{name}": one.value for name, one in zip(slots, optimizer.variables, strict=True)},
     )
+
+
+def averaged(build: Callable[[], Any]) -> Any:
+    """Builds a model whose statistics, such as those of batch normalisation, are averaged over the replicas each step.
+
+    Else each replica keeps those of its own rows, of which a checkpoint holds one; a resumed run, and the rows that
+    another replica predicts, would meet others.
+    """
+
+    def create(next_creator: Callable[..., Any], **how: Any) -> Any:
+        statistic = not how.get("trainable", True) and how.get("dtype") is not None
+        if statistic and tf.as_dtype(how["dtype"]).is_floating:
+            how["aggregation"] = tf.VariableAggregation.MEAN
+        return next_creator(**how)
+
+    with tf.variable_creator_scope(create):
+        return build()
 
 
 class Best:

@@ -78,6 +78,25 @@ def warm_start(
     Raises:
         CheckpointError: Nothing fits, a pattern names nothing, or a shape or dtype differs; no variable has changed.
     """
+    account = match(variables, folder, origin, include=include, exclude=exclude, ignore_mismatch=ignore_mismatch)
+    read_some({MODEL + name: variables[MODEL + name] for name in account.taken}, folder)
+    return account
+
+
+def match(
+    variables: Mapping[str, Any],
+    folder: Path,
+    origin: str,
+    *,
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    ignore_mismatch: bool = False,
+) -> WarmStart:
+    """Returns what `warm_start` would do, which needs the checkpoint's file of names alone.
+
+    Raises:
+        CheckpointError: As `warm_start` does.
+    """
     wanted = {name: kind for name, kind in kinds(_of_model(variables)).items() if not name.endswith(RANDOM)}
     stored = {name: kind for name, kind in _of_model(stored_kinds(folder)).items() if not name.endswith(RANDOM)}
     for key, patterns in (("include", include or ()), ("exclude", exclude)):
@@ -105,7 +124,6 @@ def warm_start(
             got=_listed(sorted(stored)),
             wanted=_listed(sorted(asked)),
         )
-    read_some({MODEL + name: variables[MODEL + name] for name in taken}, folder)
     return WarmStart(
         origin=origin,
         taken=taken,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 
 import pytest
@@ -12,12 +13,13 @@ import pytest
 from tests.suites.jobs import Jobs
 
 COMMAND = [
-    *["+recipe=iris", "gpus=2", "+model.params.dropout=0.2", "train.epochs=12", "train.steps_per_call=1"],
+    *["+recipe=iris", "gpus=2", "+model.params.dropout=0.2", "train.epochs=6", "train.steps_per_call=1"],
     *["train.checkpoint.every_steps=1", "train.checkpoint.keep_best={metric: test/loss}"],
 ]
-FULL = (pytest.mark.full, pytest.mark.timeout(3000))
+FULL = (pytest.mark.full, pytest.mark.timeout(6000))
 # So many kills before a start is left to run on; a life that saves every step gets far in few of them.
-MOST_IN_A_ROW = 6
+MOST_IN_A_ROW = 12
+PATIENCE_S = 600
 
 
 @pytest.fixture(scope="module")
@@ -27,31 +29,53 @@ def straight(tmp_path_factory):
     return Jobs(folder).done(*COMMAND)
 
 
-def killed(running, after_s, number=signal.SIGKILL):
-    """Kills a start so long after it has made its run folder; returns whether it was still there."""
-    end = time.monotonic() + 60
-    while running.alive and "generation" not in running.text and "epoch" not in running.text:
+def killed(running, wait, after_s, number=signal.SIGKILL):
+    """Kills a start so long after what was waited for; returns whether it was still there."""
+    end = time.monotonic() + PATIENCE_S
+    while running.alive and not wait():
         assert time.monotonic() < end, running.text
-        time.sleep(0.005)
+        time.sleep(0.001)
     time.sleep(after_s)
     if running.alive:
         os.kill(running.pid, number)
-    finished = running.wait()
+    finished = running.wait(PATIENCE_S)
     assert finished.code in (0, -number, 75), finished
     return finished.code != 0
 
 
+def begun(running):
+    """Tells of a start whether it has made its run folder."""
+    return lambda: "generation" in running.text or "epoch" in running.text
+
+
 def survives(jobs, straight, command, env, kills, seed):
-    chances, done = random.Random(seed), 0
+    """Half of the kills come at any moment, the others soon after the start has begun to save."""
+    chances, done, hit = random.Random(seed), 0, 0
+    scratch = jobs.cwd.parent / "scratch"
+    scratch.mkdir()
+    env = {**(env or {}), "TMPDIR": str(scratch)}
+
+    def saving():
+        return set(scratch.glob("pai-checkpoint-*"))
+
     while done < kills:
         for _ in range(min(chances.randint(2, MOST_IN_A_ROW), kills - done)):
-            done += killed(jobs.start(*command, env=env), chances.uniform(0, 0.8))
-        jobs_done = jobs.run(*command, env=env)
-        assert jobs_done.code == 0, jobs_done
+            before = saving()
+            running = jobs.start(*command, env=env)
+            if chances.random() < 0.5:
+                done += killed(running, begun(running), chances.uniform(0, 0.8))
+            else:
+                done += killed(running, lambda before=before: saving() - before, chances.choice([0, 0.003, 0.3]))
+            # What is being saved, uploaded or verified by retention lies there until that is done.
+            hit += bool(saving() - before)
+        finished = jobs.start(*command, env=env).wait(PATIENCE_S)
+        assert finished.code == 0, finished
         record = jobs.last()
         assert record["weights_sha256"] == straight["weights_sha256"]
         assert record["metrics"] == straight["metrics"]
         assert (record["steps"], record["outputs"]["predictions"]["rows"]) == (straight["steps"], 150)
+    sys.stdout.write(f"{done} kills, of which {hit} inside saving or uploading\n")
+    assert hit > done // 10
 
 
 @pytest.mark.parametrize("engine", ["tf_data", pytest.param("queue_runner", marks=FULL)])
@@ -76,6 +100,7 @@ def test_stopped_at_a_random_moment_it_goes_on(jobs, straight, seed):
     """Looking at the input, the first compilation, evaluation and predicting are among the moments."""
     chances = random.Random(seed)
     for _ in range(3):
-        killed(jobs.start(*COMMAND), chances.uniform(0, 1.5), signal.SIGTERM)
+        running = jobs.start(*COMMAND)
+        killed(running, begun(running), chances.uniform(0, 1.5), signal.SIGTERM)
     jobs.done(*COMMAND, "train.resume=auto")
     assert jobs.last()["weights_sha256"] == straight["weights_sha256"]

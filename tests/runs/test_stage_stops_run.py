@@ -82,6 +82,8 @@ def test_a_signal_ends_it_with_75(jobs):
     assert "the same command goes on" in finished.text
     assert finished.text.count("Traceback") == 0
     assert {path.stat().st_size for path in (jobs.cwd / "data" / "up").iterdir()} <= {5 * 2**20}
+    assert jobs.run("mode=stage", "stage.from=src", "stage.to=up").code == 0
+    assert below(jobs.cwd / "data", "up") == below(jobs.cwd, "src")
 
 
 # What goes wrong on the way

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ class Running:
 def _child(arguments: list[str], cwd: str, out: str, env: dict[str, str]) -> None:
     os.chdir(cwd)
     os.environ.update(env)
+    # What the server has imported may have looked for the folder of temporary files before.
+    tempfile.tempdir = None
     descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -11,13 +11,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pai_train.errors import DataError
+from pai_train.errors import DataError, Interrupted
 from pai_train.feed.batches import arrow_superbatches
 from pai_train.feed.contracts import FeedPlan, Superbatch
 from pai_train.spec.config import CheckpointConfig, TrainConfig
+from pai_train.spec.train_config import EarlyStoppingConfig
 from pai_train.training.contracts import TrainState
 from pai_train.training.fit import Fit, last_metrics
 from pai_train.training.totals import Totals
+from pai_train.training.tracking import AT_END, INSIDE, OWED
 from tests.suites.sources import MemorySource
 
 BEGINNING = TrainState(0, 0, {}, "r", "h")
@@ -64,6 +66,9 @@ class Seen:
 
     def epoch(self, call, values, stats, rows):
         self.epochs.append((call.epoch, call.step, call.ended))
+
+    def evaluated(self, call, values):
+        self.epochs.append((call.epoch, call.step, values))
 
 
 @contextmanager
@@ -134,6 +139,55 @@ def test_a_batch_without_rows_is_no_step():
     end, _, _ = run(source, plan, held_out=source)
     assert end.step == sum(1 for rows in batches if rows)
     assert last_metrics(end)["train"]["loss"] == last_metrics(end)["test"]["loss"] == sum(range(188)) / 188
+
+
+class Asked:
+    """Asks to stop at one of the questions whether to."""
+
+    def __init__(self, at):
+        self.left = at
+
+    def __call__(self):
+        self.left -= 1
+        return self.left == 0
+
+
+@pytest.mark.parametrize("best", [False, True], ids=["", "the best is kept"])
+@pytest.mark.parametrize(
+    ("steps", "patience"), [pytest.param(None, None, marks=pytest.mark.full), (None, 4), (13, None)]
+)
+@pytest.mark.parametrize("per_call", [pytest.param(1, marks=pytest.mark.full), 4])
+def test_stopped_at_every_question_inside_evaluations_too_it_ends_in_the_same_state(per_call, steps, patience, best):
+    """There are several superbatches of held-out rows; epochs are told of as often as there are, and once each."""
+    plan = FeedPlan(("id",), 10, {}, epochs=2, shuffle="block", steps=per_call)
+    watched = EarlyStoppingConfig(metric="test/loss", mode="max", patience=patience, restore_best=False)
+    config = TrainConfig(epochs=2, steps=steps, evaluate_every_steps=4, early_stopping=watched)
+    test = partial(feed, MemorySource([25, 25]), replace(plan, epochs=None, shuffle="none", steps=1))
+
+    def trained(state, stop):
+        kept, seen, told = Kept(), Seen(), []
+        noted = SimpleNamespace(stop=False, tell=lambda event, *given, values=None: told.append((event, *given)))
+        feeds = partial(feed, MemorySource([25] * 4), plan)
+        one = Fit(Sums(), feeds, test, kept, config, 2, seen, stop, worth=lambda state: best, callbacks=noted)
+        try:
+            return one.run(state), kept.states, seen.epochs, told
+        except Interrupted:
+            return None, kept.states, seen.epochs, told
+
+    whole, saved, epochs, told = trained(BEGINNING, lambda: False)
+    measured = {event[0] for event in told}
+    assert {"on_test_begin", "on_test_end", "on_epoch_end"} <= measured
+    owed = set()
+    for question in range(1, 999):
+        first, saved, seen, _ = trained(BEGINNING, Asked(question))
+        if first is not None:
+            break
+        owed.add(saved[-1].tracking.get(OWED))
+        last, _, rest, told = trained(saved[-1], lambda: False)
+        assert (last, seen + rest) == (whole, epochs), question
+        begun = [event[1] for event in told if event[0] == "on_epoch_begin"]
+        assert [event[1] for event in told if event[0] == "on_epoch_end"] == begun
+    assert owed == {None, INSIDE, AT_END}
 
 
 class Diverging(Sums):

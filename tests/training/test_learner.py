@@ -332,3 +332,9 @@ def _replicas_of_one_process():
         variable.assign(before[name])
     np.testing.assert_array_equal(one.train(small, [3, 1, 2, 4, 2]).losses, totals.losses)
     assert_same_bits(values_of(one), after)
+    # What one replica holds, of which a checkpoint is made, is what all of them hold.
+    assert any("moving" in name for name in one.variables)
+    for name, variable in one.variables.items():
+        first, *others = (np.asarray(value) for value in getattr(variable, "values", [variable]))
+        assert all(np.array_equal(first, other) for other in others), name
+        assert len(others) == 3 or "moving" not in name

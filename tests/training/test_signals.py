@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,6 +57,41 @@ def test_the_second_signal_ends_at_once(second):
         out, _ = child.communicate(timeout=20)
     assert out == ""
     assert child.returncode == -second
+
+
+BLOCKED = """
+import hashlib
+from pai_train.training.signals import StopSignals
+with StopSignals():
+    print("ready", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"a library", b"that does not come back", 2**31 - 1)
+"""
+
+
+def test_the_second_signal_ends_at_once_what_is_inside_a_library():
+    with process(BLOCKED) as child:
+        for _ in range(2):
+            time.sleep(0.3)
+            assert child.poll() is None
+            os.kill(child.pid, signal.SIGTERM)
+        child.communicate(timeout=20)
+    assert child.returncode == 128 + signal.SIGTERM
+
+
+def test_a_pipe_for_signals_that_the_program_has_stays_its_own():
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    before = signal.set_wakeup_fd(write)
+    try:
+        with StopSignals() as stop:
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.requested
+        assert os.read(read, 9) == bytes([signal.SIGTERM])
+        assert signal.set_wakeup_fd(write) == write
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(read)
+        os.close(write)
 
 
 def test_handlers_are_put_back():
