@@ -1,0 +1,193 @@
+"""What a second worker costs and brings: seconds per step by model and batch, alone and with another over loopback.
+
+    python benchmarks/workers.py [--json PATH]
+
+Each worker is held on one processor of its own, as if that were its machine; they exchange gradients over loopback. A
+figure is the least of several calls. The model that is fitted to them:
+
+    T(n, B, P) = f + c * B / n + (a + 2 (n - 1) / n * 4 P / w, for n > 1)
+
+with B rows per global batch and P parameters: f and c, of one worker, are what a step and a row cost with this model; a
+and w, of two, what an exchange costs and how many bytes per second it moves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+import numpy as np  # noqa: E402
+
+from pai_train.launch import tf_config  # noqa: E402
+
+FEATURES = tuple(f"f{i}" for i in range(4))
+CALLS = 7
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model and its two batches."""
+
+    hidden: tuple[int, ...]
+    batches: tuple[int, int]
+
+
+SIZES = (
+    Size((32, 32), (512, 8192)),
+    Size((256, 256), (256, 4096)),
+    Size((1024, 1024), (64, 1024)),
+    Size((2048, 2048, 2048), (32, 256)),
+)
+
+
+def columns(rows: int, own: list[int] | None) -> dict[str, Any]:
+    """Makes rows; `own` counts those of this worker by batch, where there are others."""
+    from pai_train.feed.align import OWN
+
+    values = np.random.default_rng(0).normal(size=(len(FEATURES) + 1, rows))
+    made: dict[str, Any] = dict(zip((*FEATURES, "y"), values, strict=True))
+    return made if own is None else {**made, OWN: own}
+
+
+def worker() -> None:
+    """Trains every size as one of the workers that TF_CONFIG names; prints the parameters and seconds per step."""
+    workers = tf_config.read(os.environ)
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[workers.rank % len(cores)]})
+
+    from pai_train.models.contracts import ColumnSpec, LabelSpec
+    from pai_train.models.load import build
+    from pai_train.training.devices import Devices
+    from pai_train.training.learner import Learner
+    from pai_train.training.workers import WorkerLearner, span
+
+    alone = workers.size == 1
+    devices = Devices(("/cpu:0",), "cpu", cluster=None if alone else span(workers, 300.0))
+    label, specs = LabelSpec("y", "regression"), [ColumnSpec(name, "float") for name in FEATURES]
+    found = []
+    for size in SIZES:
+        learner = (Learner if alone else WorkerLearner)(
+            lambda size=size: build("mlp", {"hidden": list(size.hidden)}, specs, label),
+            label,
+            optimizer="adam",
+            learning_rate=0.001,
+            devices=devices,
+        )
+        for batch in size.batches:
+            found.append([learner.parameters, batch, seconds(learner, batch, workers)])
+    if workers.rank == 0:
+        print(json.dumps(found), flush=True)
+
+
+def seconds(learner: Any, batch: int, workers: tf_config.Workers) -> float:
+    """Returns the seconds of a step; each worker has its share of the batch's rows."""
+    own = batch // workers.size
+
+    def call(steps: int) -> float:
+        rows = columns(own * steps, None if workers.size == 1 else [own] * steps)
+        begin = time.perf_counter()
+        learner.train(rows, [batch] * steps)
+        return (time.perf_counter() - begin) / steps
+
+    call(2)
+    # A number that follows from the model: all workers have to take as many steps.
+    steps = STEPS[learner.parameters > 50_000, learner.parameters > 2_000_000]
+    return min(call(steps) for _ in range(CALLS))
+
+
+STEPS = {(False, False): 64, (True, False): 8, (True, True): 2}
+
+
+def run(count: int) -> list[list[Any]]:
+    """Runs so many workers and returns what the first one found."""
+    with ExitStack() as stack:
+        doors = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        addresses = [f"127.0.0.1:{door.getsockname()[1]}" for door in doors]
+    started = []
+    with tempfile.TemporaryFile("w+") as out:
+        for rank in range(count):
+            env = {**os.environ, tf_config.VARIABLE: tf_config.write(addresses, rank)}
+            words = [sys.executable, __file__, "--worker"]
+            started.append(subprocess.Popen(words, env=env, stdout=out if rank == 0 else None))
+        codes = [one.wait() for one in started]
+        if any(codes):
+            raise SystemExit(f"the workers ended with {codes}")
+        out.seek(0)
+        return json.loads(out.read())
+
+
+def fit(one: list[list[Any]], two: list[list[Any]]) -> tuple[list[dict[str, float]], float, float]:
+    """Returns a row per model, and what an exchange costs: seconds, and bytes per second."""
+    rows = []
+    for at in range(0, len(one), 2):
+        (parameters, low, fast), (_, high, slow) = one[at : at + 2]
+        per_row = (slow - fast) / (high - low)
+        per_step = fast - per_row * low
+        extra = [two[at + i][2] - per_step - per_row * two[at + i][1] / 2 for i in (0, 1)]
+        rows.append(
+            {
+                "parameters": parameters,
+                "per_step_s": per_step,
+                "per_row_s": per_row,
+                "exchange_s": min(extra),
+                "batch": high,
+                "one_s": slow,
+                "two_s": two[at + 1][2],
+            }
+        )
+    sizes = np.array([4.0 * row["parameters"] for row in rows])
+    costs = np.array([row["exchange_s"] for row in rows])
+    # Each weighed by what it is itself, else the largest model would decide alone.
+    slope, fixed = np.polyfit(sizes, costs, 1, w=1 / np.maximum(costs, 1e-6))
+    return rows, float(fixed), float(1 / slope)
+
+
+def pays_from(row: dict[str, float], n: int, fixed: float, bytes_per_s: float) -> float:
+    """Returns the rows of a global batch from which n workers are at least 0.7 n times as fast as one."""
+    exchange = fixed + 2 * (n - 1) / n * 4 * row["parameters"] / bytes_per_s
+    part = 1 / (0.7 * n)
+    return max(0.0, (row["per_step_s"] * (1 - part) + exchange) / (row["per_row_s"] * (part - 1 / n)))
+
+
+def main() -> None:
+    """Measures, fits and prints the table of docs/scale.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.worker:
+        worker()
+        return
+    rows, fixed, bytes_per_s = fit(run(1), run(2))
+    print(f"an exchange between two workers: a = {fixed * 1e3:.2f} ms, w = {bytes_per_s / 1e6:,.0f} MB/s\n")
+    print(
+        "| parameters | f, ms a step | c, µs a row | B | 1 worker, ms | 2 workers, ms | faster | 2 pay from | 8 pay from |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        pays = [pays_from(row, n, fixed, bytes_per_s) for n in (2, 8)]
+        print(
+            f"| {row['parameters']:,} | {row['per_step_s'] * 1e3:.2f} | {row['per_row_s'] * 1e6:.2f} |"
+            f" {row['batch']:,} | {row['one_s'] * 1e3:.1f} | {row['two_s'] * 1e3:.1f} |"
+            f" {row['one_s'] / row['two_s']:.2f} | {pays[0]:,.0f} | {pays[1]:,.0f} |"
+        )
+    if asked.json is not None:
+        asked.json.write_text(json.dumps({"models": rows, "a_s": fixed, "w_bytes_per_s": bytes_per_s}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
