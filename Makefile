@@ -14,10 +14,10 @@ run: $(VENV)/installed
 	$(BIN)/python -m pai_train +recipe=iris gpus=2
 
 test: lint $(VENV)/installed-node
-	$(PYTEST) -m "not full"
+	$(PYTEST) -m "not full and not gpu"
 
 test-full: lint $(VENV)/installed-node
-	$(PYTEST)
+	$(PYTEST) -m "not gpu"
 
 # The libraries of CUDA come as wheels, some gigabytes, and only where nvidia-smi finds a GPU. -s shows the figures.
 test-gpu: $(VENV)/installed-dev

@@ -8,7 +8,8 @@ figure is the least of several calls. The model that is fitted to them:
     T(n, B, P) = f + c * B / n + (a + 2 (n - 1) / n * 4 P / w, for n > 1)
 
 with B rows per global batch and P parameters: f and c, of one worker, are what a step and a row cost with this model; a
-and w, of two, what an exchange costs and how many bytes per second it moves.
+and w, of two, what an exchange costs and how many bytes per second it moves. Reading goes on beside the steps, on the
+same processor: it takes from them what a row costs to read.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def worker() -> None:
         for batch in size.batches:
             found.append([learner.parameters, batch, seconds(learner, batch, workers)])
     if workers.rank == 0:
-        print(json.dumps(found), flush=True)
+        told = {"steps": found, "reading": reading() if alone else []}
+        print(json.dumps(told), flush=True)
 
 
 def seconds(learner: Any, batch: int, workers: tf_config.Workers) -> float:
@@ -109,11 +111,37 @@ def seconds(learner: Any, batch: int, workers: tf_config.Workers) -> float:
     return min(call(steps) for _ in range(CALLS))
 
 
+def reading() -> list[list[Any]]:
+    """Returns, of narrow and of wide tables, a row's bytes on disk and its processor seconds until it is in tensors."""
+    from feed_data import NARROW, WIDE, Shape, write_table
+
+    from pai_train.feed.contracts import FeedPlan
+    from pai_train.feed.engines import engine
+    from pai_train.storage import Stores
+    from pai_train.tables.iceberg import IcebergTables
+
+    found = []
+    for shape in (Shape("narrow", NARROW, 2**21, (0,)), Shape("wide", WIDE, 2**17, (200_000, 1_000))):
+        with tempfile.TemporaryDirectory() as folder:
+            tables = IcebergTables(folder, "bench", Stores())
+            source = tables.source(write_table(shape, tables))
+            size = sum(path.stat().st_size for path in Path(folder).rglob("*.parquet"))
+            plan = FeedPlan(tuple(shape.columns), 4096, {}, epochs=1, lanes=1, steps=8)
+            taken = []
+            for _ in range(CALLS):
+                begin = time.process_time()
+                with engine("tf_data").open(source, plan) as superbatches:
+                    rows = sum(sum(one.rows) for one in superbatches)
+                taken.append((time.process_time() - begin) / rows)
+            found.append([shape.name, size / rows, min(taken)])
+    return found
+
+
 STEPS = {(False, False): 64, (True, False): 8, (True, True): 2}
 
 
-def run(count: int) -> list[list[Any]]:
-    """Runs so many workers and returns what the first one found."""
+def run(count: int) -> dict[str, list[list[Any]]]:
+    """Runs so many workers and returns what the first one found: of the steps, and of the reading where it is alone."""
     with ExitStack() as stack:
         doors = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         addresses = [f"127.0.0.1:{door.getsockname()[1]}" for door in doors]
@@ -172,12 +200,23 @@ def main() -> None:
     if asked.worker:
         worker()
         return
-    rows, fixed, bytes_per_s = fit(run(1), run(2))
+    alone = run(1)
+    rows, fixed, bytes_per_s = fit(alone["steps"], run(2)["steps"])
+    for name, size, taken in alone["reading"]:
+        print(f"reading, {name}: {size:,.0f} bytes and {taken * 1e6:.2f} µs of a processor a row")
     print(f"an exchange between two workers: a = {fixed * 1e3:.2f} ms, w = {bytes_per_s / 1e6:,.0f} MB/s\n")
-    print(
-        "| parameters | f, ms a step | c, µs a row | B | 1 worker, ms | 2 workers, ms | faster | 2 pay from | 8 pay from |"
+    titles = (
+        "parameters",
+        "f, ms",
+        "c, µs",
+        "B",
+        "1 worker, ms",
+        "2 workers, ms",
+        "faster",
+        "2 pay from",
+        "8 pay from",
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
     for row in rows:
         pays = [pays_from(row, n, fixed, bytes_per_s) for n in (2, 8)]
         print(
@@ -185,8 +224,9 @@ def main() -> None:
             f" {row['batch']:,} | {row['one_s'] * 1e3:.1f} | {row['two_s'] * 1e3:.1f} |"
             f" {row['one_s'] / row['two_s']:.2f} | {pays[0]:,.0f} | {pays[1]:,.0f} |"
         )
+    figures = {"models": rows, "a_s": fixed, "w_bytes_per_s": bytes_per_s, "reading": alone["reading"]}
     if asked.json is not None:
-        asked.json.write_text(json.dumps({"models": rows, "a_s": fixed, "w_bytes_per_s": bytes_per_s}, indent=2) + "\n")
+        asked.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

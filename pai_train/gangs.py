@@ -134,7 +134,7 @@ def _ray(composed: Composed, stop: Callable[[], bool]) -> Record:
     from pai_train.launch.ray_gang import Asked, RayGang, gpus_of
 
     config, asked = composed.config, composed.config.cluster
-    with cluster(asked.address, asked.workers) as ray:
+    with cluster(asked.address, asked.workers, asked.start_timeout_s) as ray:
         if stop():
             raise Interrupted("asked to stop before the workers were started", todo="the same command starts anew")
         gpus = gpus_of(ray, int(config.gpus), config.on_missing_gpu)

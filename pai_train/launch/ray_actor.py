@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,12 @@ PIECE = 2**20
 """Bytes of the log that are told at once."""
 
 
+def end(pid: int) -> None:
+    """Kills an actor's process of this node, whose worker then ends too; one that is gone is left alone."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 class Host:
     """Runs one worker. Its methods are called through Ray; none of them waits for the worker.
 
@@ -29,8 +37,8 @@ class Host:
         self._folder = tempfile.TemporaryDirectory(prefix="pai-worker-")
         self._log = Path(self._folder.name) / "log"
 
-    def place(self) -> tuple[str, str]:
-        """Returns this node's id, and an address of it, `host:port`, that nobody uses."""
+    def place(self) -> tuple[str, int, str]:
+        """Returns this node's id, this process's, and an address of the node, `host:port`, that nobody uses."""
         import ray
 
         node = ray.get_runtime_context().get_node_id()
@@ -39,7 +47,7 @@ class Host:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as door:
             door.bind((host, 0))
             port = door.getsockname()[1]
-        return node, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return node, os.getpid(), f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def start(self, command: Sequence[str], more: Mapping[str, str], cwd: str, folder: str | None) -> str | None:
         """Starts the worker.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Interrupted, LaunchError
 from pai_train.launch.gang import RANK, SIZE
-from pai_train.launch.ray_actor import Host
+from pai_train.launch.ray_actor import Host, end
 from pai_train.launch.ray_worker import RayWorker
 from pai_train.launch.supervisor import READY, WORKER_LOG
 from pai_train.launch.tf_config import VARIABLE, write
@@ -87,6 +87,7 @@ class RayGang:
         self._expires_s = expires_s
         self._clock = clock
         self._chief: str | None = None
+        self._processes: list[tuple[str, int]] = []
 
     @contextmanager
     def attempt(self) -> Iterator[Sequence[RayWorker]]:
@@ -123,14 +124,31 @@ class RayGang:
             yield made
         finally:
             # Whatever happens, interrupts included, nothing that was started stays: a worker ends with its actor.
-            ended = [actor.kill.remote() for actor in made]
-            self._ray.wait(ended, num_returns=len(ended), timeout=self._asked.heartbeat_s)
-            for actor in made:
-                self._ray.kill(actor)
+            self._end(made)
+
+    def _end(self, actors: Sequence[Any]) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        ended = [actor.kill.remote() for actor in actors]
+        silent = self._ray.wait(ended, num_returns=len(ended), timeout=self._asked.heartbeat_s)[1] if ended else []
+        # Ray asks an actor to end, which one that is frozen does not hear: it would keep its place, and its worker run.
+        orders = []
+        for (node, pid), call in zip(self._processes, ended, strict=False):
+            if call in silent:
+                there = NodeAffinitySchedulingStrategy(node, soft=False)
+                orders.append(
+                    self._ray.remote(num_cpus=0, max_retries=0)(end).options(scheduling_strategy=there).remote(pid)
+                )
+        if orders:
+            self._ray.wait(orders, num_returns=len(orders), timeout=self._asked.heartbeat_s)
+        for actor in actors:
+            self._ray.kill(actor)
+        self._processes = []
 
     def _started(self, actors: Sequence[Any], deadline: float) -> list[RayWorker]:
         found = self._all([actor.place.remote() for actor in actors], deadline, "tell where they are")
-        chief, addresses = found[0][0], [address for _, address in found]
+        self._processes = [(node, pid) for node, pid, _ in found]
+        chief, addresses = found[0][0], [address for _, _, address in found]
         if self._chief not in (None, chief):
             self._pause(self._expires_s)
         self._chief = chief

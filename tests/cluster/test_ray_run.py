@@ -67,11 +67,20 @@ def test_a_cluster_without_room_is_told_and_not_waited_for_without_end(crews, st
     assert not saved(jobs)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "auto"])
+def test_a_cluster_that_is_not_there_is_told_soon(crews, start, address):
+    ended = start(crews("absent"), *SHORT, *RAY, f"cluster.address={address}").wait(60)
+    assert ended.code == 1, ended
+    assert "cluster.address: the Ray cluster could not be joined" in ended.text
+    assert f"got: {address}: " in ended.text
+    assert "Traceback" not in ended.text
+
+
 @pytest.mark.full
 def test_lost_actors_change_nothing(crews, start):
     unkilled, jobs = crews("unkilled"), crews("lost")
     assert [one.code for one in unkilled.crew(2, *LONG).wait()] == [0, 0]
-    command = start(jobs, *LONG, *RAY, "cluster.heartbeat_s=3")
+    command = start(jobs, *LONG, *RAY, "cluster.heartbeat_s=10")
     command.wait_for(lambda: saved(jobs), LONGEST_S)
     worker = workers(command.pid)[1]
     os.kill(parent(worker), signal.SIGKILL)
@@ -82,7 +91,7 @@ def test_lost_actors_change_nothing(crews, start):
     ended = command.wait(LONGEST_S)
     assert ended.code == 0, ended
     assert re.search(r"worker 1 of 2 was lost with its actor: .*; starting all workers again \(1 of 3\)", ended.text)
-    assert "worker 0 of 2 has given no sign of life for 3 s; starting all workers again (2 of 3)" in ended.text
+    assert "worker 0 of 2 has given no sign of life for 10 s; starting all workers again (2 of 3)" in ended.text
     assert not os.path.exists(f"/proc/{frozen}")
     assert jobs.last()["steps"] == unkilled.last()["steps"]
     assert jobs.last()["weights_sha256"] == unkilled.last()["weights_sha256"]
