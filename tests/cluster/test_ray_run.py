@@ -103,6 +103,7 @@ def test_a_stopped_command_stops_all_and_goes_on(crews, start):
     command = start(jobs, *LONG, *RAY)
     command.wait_for(lambda: saved(jobs), LONGEST_S)
     left = descendants(command.pid)
+    assert len(left) > 4
     os.kill(command.pid, signal.SIGTERM)
     ended = command.wait(LONGEST_S)
     assert ended.code == 75, ended
@@ -117,10 +118,13 @@ def test_a_stopped_command_stops_all_and_goes_on(crews, start):
 
 
 @pytest.mark.full
-def test_nothing_outlives_a_killed_command(crews, start):
+def test_workers_and_actors_end_with_a_killed_command(crews, start):
     jobs = crews("killed")
     command = start(jobs, *LONG, *RAY)
     command.wait_for(lambda: saved(jobs), LONGEST_S)
-    left = descendants(command.pid)
+    found = workers(command.pid).values()
+    left = [*found, *map(parent, found)]
+    assert len(set(left)) == 4
     os.kill(command.pid, signal.SIGKILL)
+    # Agents of Ray's own outlive its node by a minute or two.
     assert gone_soon(*left, within_s=30)

@@ -1,4 +1,4 @@
-"""Where the tests of this folder compute: on the CPU, which shows that they work, and on GPUs, with `make test-gpu`."""
+"""Where the tests of this folder compute: on GPUs with `make test-gpu`; on the CPU, which shows that they work."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def memory_mib() -> tuple[int, int]:
     return int(used), int(total)
 
 
-@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+@pytest.fixture(params=[pytest.param("cpu", marks=pytest.mark.full), pytest.param("gpu", marks=pytest.mark.gpu)])
 def place(request) -> Place:
     if request.param == "cpu":
         return Place(0, {"CUDA_VISIBLE_DEVICES": ""})
