@@ -8,16 +8,21 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: run test test-full lint bench clean
+.PHONY: run test test-full test-gpu lint bench clean
 
 run: $(VENV)/installed
 	$(BIN)/python -m pai_train +recipe=iris gpus=2
 
 test: lint $(VENV)/installed-node
-	$(PYTEST) -m "not full"
+	$(PYTEST) -m "not full and not gpu"
 
 test-full: lint $(VENV)/installed-node
-	$(PYTEST)
+	$(PYTEST) -m "not gpu"
+
+# The libraries of CUDA come as wheels, some gigabytes, and only where nvidia-smi finds a GPU. -s shows the figures.
+test-gpu: $(VENV)/installed-dev
+	if nvidia-smi -L; then $(PIP) --editable ".[dev,gpu]"; fi
+	$(BIN)/python -m pytest -p no:xdist -s -m gpu tests/gpu
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

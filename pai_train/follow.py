@@ -18,6 +18,7 @@ from pai_train.experiment.logs import logs
 from pai_train.experiment.record import Record
 from pai_train.launch.gang import RANK
 from pai_train.launch.star import PeerLost
+from pai_train.launch.supervisor import WORKER_LOG
 from pai_train.team import Crew
 from pai_train.train import Training, train
 from pai_train.training.generations import Run
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from pai_train.training.signals import StopSignals
 
 logger = logging.getLogger(__name__)
-
-LOG = "worker-{}.log"
 
 
 def perform(job: Job, signals: StopSignals) -> Record:
@@ -75,7 +74,7 @@ def follow(job: Job, team: Crew, signals: StopSignals) -> Record:
     # Where this worker was started by another process, its standard error is that log already.
     with (
         tempfile.TemporaryDirectory(prefix="pai_train-") as scratch,
-        logs(folder, job.log_level, name=LOG.format(team.rank), console=RANK not in os.environ),
+        logs(folder, job.log_level, name=WORKER_LOG.format(team.rank), console=RANK not in os.environ),
     ):
         record = Record(folder=Path(scratch), recipe=job.recipe, config_hash=job.config_hash)
         logger.info("worker %d of %d, with %s", team.rank, team.size, ", ".join(job.devices.names))

@@ -9,13 +9,15 @@ import sys
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from pai_train.errors import Fault, LaunchError, Refused
+from pai_train.errors import Fault, Interrupted, LaunchError, Refused
 from pai_train.experiment import folder as run_folder
 from pai_train.experiment.environment import packages_known
 from pai_train.launch import tf_config
 from pai_train.launch.gang import RANK
-from pai_train.launch.supervisor import READY, run_gang
+from pai_train.launch.supervisor import READY, WORKER_LOG, run_gang, supervise
+from pai_train.launch.tether import tied
 from pai_train.team import FOLDER, Alone, Crew, Team
+from pai_train.training.lease import EXPIRES_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -62,11 +64,23 @@ def gang_of(composed: Composed, callbacks: Sequence[Any] = ()) -> Callable[[Call
     if callbacks and (cluster.name == "tf_config" or cluster.workers > 1):
         todo = "train in one process, or leave them out"
         raise Refused([Fault("callbacks given in Python are called by a single worker only", "cluster", todo=todo)])
-    if RANK in os.environ or cluster.name == "tf_config" or (cluster.name == "local" and cluster.workers == 1):
+    if RANK in os.environ:
+        tied(os.environ)
+        return None
+    if cluster.name == "tf_config" or (cluster.name == "local" and cluster.workers == 1):
         return None
     if not composed.overrides:
         todo = "compose the configuration from a recipe and overrides, or give cluster.workers on the command line"
         raise Refused([Fault("workers are started with a command, and there is none", "cluster.workers", todo=todo)])
+    if cluster.name == "ray":
+        from pai_train.launch.ray_cluster import installed
+
+        if not installed():
+            todo = "pip install 'pai_train[ray]'"
+            raise Refused(
+                [Fault("workers on a Ray cluster need the extra ray, which is not installed", "cluster", todo=todo)]
+            )
+        return lambda stop: _ray(composed, stop)
     return lambda stop: _local(composed, stop)
 
 
@@ -93,7 +107,7 @@ def _local(composed: Composed, stop: Callable[[], bool]) -> Record:
             for rank in range(config.cluster.workers)
         ]
 
-    with _Echo(folder / "worker-0.log") as echo:
+    with _Echo(folder / WORKER_LOG.format(0)) as echo:
         run_gang(
             [command] * config.cluster.workers,
             logs=folder,
@@ -104,6 +118,49 @@ def _local(composed: Composed, stop: Callable[[], bool]) -> Record:
             places=places,
             stop_requested=lambda: echo() or stop(),
         )
+    from pai_train.experiment.record import read
+
+    return read(folder)
+
+
+def _ray(composed: Composed, stop: Callable[[], bool]) -> Record:
+    """Runs the workers on a Ray cluster, and again from the last checkpoint when one fails.
+
+    Raises:
+        LaunchError: There is no cluster, it has no room, or a worker failed once more than it may.
+        Interrupted: A stop was asked for, and the chief has saved.
+    """
+    from pai_train.launch.ray_cluster import cluster
+    from pai_train.launch.ray_gang import Asked, RayGang, gpus_of
+
+    config, asked = composed.config, composed.config.cluster
+    with cluster(asked.address, asked.workers, asked.start_timeout_s) as ray:
+        if stop():
+            raise Interrupted("asked to stop before the workers were started", todo="the same command starts anew")
+        gpus = gpus_of(ray, int(config.gpus), config.on_missing_gpu)
+        folder = run_folder.create(composed.run_dir)
+        gang = RayGang(
+            ray,
+            Asked(asked.workers, asked.cpus, gpus, asked.start_timeout_s, asked.heartbeat_s),
+            composed.overrides,
+            more={FOLDER: str(folder)},
+            logs=folder,
+            stop_requested=stop,
+            expires_s=EXPIRES_S,
+        )
+        try:
+            with _Echo(folder / WORKER_LOG.format(0)) as echo:
+                supervise(
+                    gang.attempt,
+                    start_timeout_s=asked.start_timeout_s + 60,
+                    restarts=asked.max_restarts,
+                    grace_s=GRACE_S,
+                    stop_requested=lambda: echo() or stop(),
+                )
+        finally:
+            # Where no worker got a place, nothing happened that a folder would tell of.
+            with suppress(OSError):
+                folder.rmdir()
     from pai_train.experiment.record import read
 
     return read(folder)

@@ -276,7 +276,7 @@ class Crew:
 def folder_of(job: Job) -> Path:
     """Returns the run folder: a new one, or the one that whoever started the workers has made; the others are told."""
     given = os.environ.get(FOLDER)
-    folder = Path(given) if given and job.team.size > 1 else run_folder.create(job.run_dir)
+    folder = Path(given) if given and RANK in os.environ else run_folder.create(job.run_dir)
     job.team.begin(folder)
     return folder
 

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pai_train.errors import LaunchError
+from pai_train.launch.log import Log
+from pai_train.launch.tether import VARIABLE as TETHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pai_train.launch.contracts import Worker
+
 POLL_S = 0.02
-TAIL_BYTES = 4000
 GRACE_S = 10.0
 
 
@@ -37,19 +40,16 @@ class Child:
         process: subprocess.Popen[bytes],
         *,
         name: str,
-        log: Path,
-        log_start: int,
-        ready: str | None,
+        log: Log,
+        tether: int | None,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
-        self.log = log
+        self.log = log.path
         self._process = process
         self._name = name
-        self._log_start = log_start
-        self._scanned = log_start
-        self._ready = None if ready is None else ready.encode()
-        self._is_ready = ready is None
+        self._log = log
+        self._tether = tether
         self._clock = clock
         self._sleep = sleep
 
@@ -65,13 +65,14 @@ class Child:
         """Returns the exit code, negative for a signal, or None while the child runs."""
         if self._process.returncode is None and self._process.poll() is not None:
             self._signal_group(signal.SIGKILL)
+            tether, self._tether = self._tether, None
+            if tether is not None:
+                os.close(tether)
         return self._process.returncode
 
     def is_ready(self) -> bool:
         """Returns whether a line that starts with the ready text has been written; true without such a text."""
-        if not self._is_ready:
-            self._is_ready = self._scan()
-        return self._is_ready
+        return self._log.is_ready()
 
     def wait_ready(self, timeout_s: float) -> None:
         """Waits until the child is ready.
@@ -125,29 +126,15 @@ class Child:
 
     def tail(self) -> str:
         """Returns the end of what this child has written to the log."""
-        size = self.log.stat().st_size
-        with self.log.open("rb") as file:
-            file.seek(max(self._log_start, size - TAIL_BYTES))
-            return file.read().decode(errors="replace").rstrip()
+        return self._log.tail()
+
+    def ending(self, code: int) -> str:
+        """Returns how this child ended, in words."""
+        return describe_exit(code)
 
     def error(self, what: str) -> LaunchError:
         """Returns a LaunchError that carries the end of the log."""
-        return LaunchError(
-            what,
-            where=str(self.log),
-            got=self.tail() or "nothing was written",
-            todo="the cause is most often in the last lines of the log",
-        )
-
-    def _scan(self) -> bool:
-        with self.log.open("rb") as file:
-            file.seek(self._scanned)
-            for line in file:
-                if self._ready is not None and line.startswith(self._ready):
-                    return True
-                if line.endswith(b"\n"):
-                    self._scanned += len(line)
-        return False
+        return self._log.error(what)
 
     def _signal_group(self, number: signal.Signals) -> None:
         # macOS answers EPERM for a group of which only zombies are left.
@@ -168,6 +155,7 @@ def start(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     ready: str | None = None,
+    tied: bool = False,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Child:
@@ -179,6 +167,7 @@ def start(
         env: The whole environment; None for this process's.
         cwd: Working folder; None for this process's.
         ready: The child is ready when a line of its output starts with this.
+        tied: Tell the child how it can notice that this process is gone; see `launch.tether`.
         clock: Seconds, monotonic.
         sleep: Sleeps seconds.
 
@@ -187,29 +176,36 @@ def start(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        log_start = output.tell()
+        begin = output.tell()
+        theirs, ours = os.pipe() if tied else (None, None)
         try:
             process = subprocess.Popen(
                 list(argv),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=None if env is None else dict(env),
+                env=env if theirs is None else {**(os.environ if env is None else env), TETHER: str(theirs)},
                 cwd=cwd,
                 start_new_session=True,
+                pass_fds=() if theirs is None else (theirs,),
             )
         except OSError as error:
+            if ours is not None:
+                os.close(ours)
             raise LaunchError(
                 "a program could not be started",
                 where=shlex.join(argv),
                 got=f"{type(error).__name__}: {error.strerror}",
                 todo="check that the program and the working folder exist",
             ) from error
+        finally:
+            if theirs is not None:
+                os.close(theirs)
     name = Path(argv[0]).name
-    return Child(process, name=name, log=log, log_start=log_start, ready=ready, clock=clock, sleep=sleep)
+    return Child(process, name=name, log=Log(log, begin, ready), tether=ours, clock=clock, sleep=sleep)
 
 
-def stop_all(children: Sequence[Child], grace_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+def stop_all(children: Sequence[Worker], grace_s: float, clock: Callable[[], float] = time.monotonic) -> None:
     """Stops children together: one SIGTERM to each, and SIGKILL to those that run `grace_s` seconds later."""
     for child in children:
         child.terminate()

@@ -6,21 +6,25 @@ import logging
 import os
 import tempfile
 import time
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pai_train.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, Interrupted, LaunchError
 from pai_train.launch.gang import FOLDER, RANK, SIZE
-from pai_train.launch.process import Child, describe_exit, start, stop_all
+from pai_train.launch.process import Child, start, stop_all
 from pai_train.launch.star import EXIT_LEFT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from pai_train.launch.contracts import Worker
 
 logger = logging.getLogger(__name__)
 
 READY = "pai_train: ready"
+WORKER_LOG = "worker-{}.log"
 POLL_S = 0.05
 CAUSE_S = 5.0
 """Seconds that are waited for the worker at fault, when one has ended because of it."""
@@ -74,14 +78,66 @@ def run_gang(
         LaunchError: A worker failed in the last attempt, with the end of its log, or refused its configuration.
         Interrupted: A stop was requested, here or of a worker.
     """
-    for attempt in range(restarts + 1):
+    base = os.environ if env is None else env
+
+    @contextmanager
+    def attempt() -> Iterator[Sequence[Worker]]:
+        children: list[Child] = []
+        with tempfile.TemporaryDirectory(prefix="pai-gang-") as folder:
+            try:
+                more = places() if places is not None else [{}] * len(commands)
+                for rank, command in enumerate(commands):
+                    names = {RANK: str(rank), SIZE: str(len(commands)), FOLDER: folder}
+                    log = logs / WORKER_LOG.format(rank)
+                    worker = {**base, **names, **more[rank]}
+                    children.append(start(command, log=log, env=worker, ready=ready, tied=True))
+                yield children
+            finally:
+                # Whatever happens, interrupts included, nothing that was started stays.
+                for child in children:
+                    child.kill()
+
+    supervise(
+        attempt,
+        start_timeout_s=start_timeout_s,
+        restarts=restarts,
+        grace_s=grace_s,
+        stop_requested=stop_requested,
+        clock=clock,
+        sleep=sleep,
+    )
+
+
+def supervise(
+    attempt: Callable[[], AbstractContextManager[Sequence[Worker]]],
+    *,
+    start_timeout_s: float,
+    restarts: int,
+    grace_s: float,
+    stop_requested: Callable[[], bool],
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Runs a gang as `run_gang` does, wherever its workers are.
+
+    Args:
+        attempt: Starts all workers, and leaves none of them when it is left.
+        start_timeout_s: Within how many seconds all workers must be ready, once they are started.
+        restarts: How often the gang is started again after a failure.
+        grace_s: Seconds between asking a worker to stop and killing it.
+        stop_requested: Asked continually; true asks all workers to stop.
+        clock: Seconds, monotonic; the workers' own.
+        sleep: Sleeps seconds.
+
+    Raises:
+        LaunchError: A worker failed in the last attempt, with the end of its log, or refused its configuration.
+        Interrupted: A stop was requested, here or of a worker.
+    """
+    for number in range(restarts + 1):
         try:
-            with tempfile.TemporaryDirectory(prefix="pai-gang-") as folder, ExitStack() as stack:
-                children = _start(
-                    commands, logs=logs, folder=Path(folder), ready=ready, env=env, stack=stack, places=places
-                )
+            with attempt() as workers:
                 _watch(
-                    children,
+                    workers,
                     start_timeout_s=start_timeout_s,
                     grace_s=grace_s,
                     stop_requested=stop_requested,
@@ -90,34 +146,13 @@ def run_gang(
                 )
             return
         except _AttemptError as failed:
-            if attempt == restarts or not failed.again:
+            if number == restarts or not failed.again:
                 raise failed.error from None
-            logger.warning("%s; starting all workers again (%d of %d)", failed.error.fault.what, attempt + 1, restarts)
-
-
-def _start(
-    commands: Sequence[Sequence[str]],
-    *,
-    logs: Path,
-    folder: Path,
-    ready: str | None,
-    env: Mapping[str, str] | None,
-    stack: ExitStack,
-    places: Callable[[], Sequence[Mapping[str, str]]] | None,
-) -> list[Child]:
-    children: list[Child] = []
-    # Whatever happens, interrupts included, nothing that was started stays.
-    stack.callback(lambda: [child.kill() for child in children])
-    base = os.environ if env is None else env
-    more = places() if places is not None else [{}] * len(commands)
-    for rank, command in enumerate(commands):
-        worker = {**base, RANK: str(rank), SIZE: str(len(commands)), FOLDER: str(folder), **more[rank]}
-        children.append(start(command, log=logs / f"worker-{rank}.log", env=worker, ready=ready))
-    return children
+            logger.warning("%s; starting all workers again (%d of %d)", failed.error.fault.what, number + 1, restarts)
 
 
 def _watch(
-    children: Sequence[Child],
+    children: Sequence[Worker],
     *,
     start_timeout_s: float,
     grace_s: float,
@@ -143,7 +178,7 @@ def _watch(
         sleep(POLL_S)
 
 
-def _end(children: Sequence[Child], codes: Sequence[int | None], grace_s: float, clock: Callable[[], float]) -> None:
+def _end(children: Sequence[Worker], codes: Sequence[int | None], grace_s: float, clock: Callable[[], float]) -> None:
     deadline = clock() + CAUSE_S
     while all(code in (None, EXIT_DONE, EXIT_LEFT) for code in codes) and None in codes and clock() < deadline:
         time.sleep(POLL_S)
@@ -158,5 +193,5 @@ def _end(children: Sequence[Child], codes: Sequence[int | None], grace_s: float,
             child.end_by(deadline)
         raise Interrupted(f"worker {rank} was asked to stop", todo="the same command goes on")
     stop_all(children, grace_s)
-    what = f"worker {rank} of {len(children)} {describe_exit(code or 0)}"
+    what = f"worker {rank} of {len(children)} {children[rank].ending(code or 0)}"
     raise _AttemptError(children[rank].error(what), again=code not in (EXIT_FAILED, EXIT_REFUSED))

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.suites.jobs import Jobs
+from tests.suites.processes import loopback
+
+__all__ = ["loopback"]
 
 RECIPE = """# Uneven.
 inputs:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
 from tests.cluster.conftest import LONGEST_S
+from tests.suites.processes import children, gone_soon, workers
 
 RUN = ("+recipe=uneven", "train.epochs=60", "train.batch_size=64", "train.checkpoint.every_steps=9")
-
-
-def children(pid):
-    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.mark.full
@@ -41,3 +37,21 @@ def test_a_killed_worker_changes_nothing(crews):
     record, wanted = jobs.last(), unkilled.last()
     assert (record["status"], record["steps"]) == ("done", wanted["steps"])
     assert record["weights_sha256"] == wanted["weights_sha256"]
+
+
+@pytest.mark.parametrize("begun", ["loading", pytest.param("training", marks=pytest.mark.full)])
+def test_workers_end_with_a_killed_command_and_the_same_one_goes_on(crews, begun):
+    jobs = crews(begun)
+    words = (*RUN, "cluster.workers=2")
+    command = jobs.start(*words, cold=True)
+    command.wait_for(lambda: len(workers(command.pid)) == 2)
+    if begun == "training":
+        command.wait_for(lambda: list(jobs.cwd.glob("data/ck/*/step-*/MANIFEST.json")))
+    left = list(workers(command.pid).values())
+    os.kill(command.pid, signal.SIGKILL)
+    command.process.wait(10)
+    assert gone_soon(*left, within_s=20)
+    if begun == "training":
+        again = jobs.run(*words, cold=True)
+        assert again.code == 0, again
+        assert "going on behind step" in again.text

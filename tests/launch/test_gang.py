@@ -164,7 +164,9 @@ def test_a_killed_worker_is_restarted_with_the_whole_gang(run, tmp_path, caplog)
     body = """
 ready()
 (here / f"folder-{rank}-{attempt}").write_text(os.environ["PAI_TRAIN_GANG"])
-if attempt == 0: os.kill(os.getpid(), 9) if rank else time.sleep(600)
+if attempt == 0:
+    while rank and not (here / "folder-0-0").exists(): time.sleep(0.01)
+    os.kill(os.getpid(), 9) if rank else time.sleep(600)
 """
     run(body, body, restarts=2)
     assert len(pids(tmp_path)) == 4

@@ -11,25 +11,11 @@ import pytest
 
 from pai_train.errors import LaunchError
 from pai_train.launch.process import Child, describe_exit, start, stop_all
+from tests.suites.processes import alive, gone_soon
 
 
 def python(code: str, log: Path, ready: str | None = None, **kwargs) -> Child:
     return start([sys.executable, "-S", "-u", "-c", code], log=log, ready=ready, **kwargs)
-
-
-def alive(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
-
-
-def gone_soon(pid: int) -> bool:
-    deadline = time.monotonic() + 5
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not alive(pid)
 
 
 @pytest.fixture

@@ -10,7 +10,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PRELOAD = ["tests.suites.preload"]
 
@@ -88,13 +91,15 @@ class Jobs:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
 
-    def start(self, *arguments: str, cold: bool = False, env: dict[str, str] | None = None) -> Running:
-        """Starts a command; its output goes to a file beside the folder."""
+    def start(
+        self, *arguments: str, cold: bool = False, env: dict[str, str] | None = None, before: Sequence[str] = ()
+    ) -> Running:
+        """Starts a command, cold behind the words `before`; its output goes to a file beside the folder."""
         self._count += 1
         out = self.cwd.parent / f"{self.cwd.name}-{self._count}.out"
         out.touch()
-        if cold:
-            command = [sys.executable, "-m", "pai_train", *arguments]
+        if cold or before:
+            command = [*before, sys.executable, "-m", "pai_train", *arguments]
             with out.open("w") as file:
                 process = subprocess.Popen(
                     command, cwd=self.cwd, stdout=file, stderr=file, env={**os.environ, **(env or {})}

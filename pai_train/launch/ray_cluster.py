@@ -1,0 +1,119 @@
+"""A Ray cluster: one that runs already, or one of this machine that is started and stopped with the run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from pai_train.errors import Interrupted, LaunchError
+from pai_train.launch.native import native_stderr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ANSWER_S = 10.0
+"""Seconds that a running cluster's head has to take a connection."""
+STORE_BYTES = 100 * 2**20
+"""Of the memory that actors share; what they tell is small."""
+
+
+def installed() -> bool:
+    """Returns whether Ray is there; does not import it."""
+    return find_spec("ray") is not None
+
+
+@contextmanager
+def cluster(address: str | None, cpus: int, timeout_s: float) -> Iterator[Any]:
+    """Connects this process with a cluster and gives the module `ray`; a connection that is there already is used.
+
+    Args:
+        address: `host:port` of its head, or 'auto' for the one of this machine; None starts one.
+        cpus: How many CPUs one that is started has at least.
+        timeout_s: Seconds in which the head must answer.
+
+    Raises:
+        LaunchError: There is no cluster, or it cannot be started.
+        Interrupted: A SIGTERM came meanwhile.
+    """
+    # Unset, it sends where and how Ray is used to Ray's makers.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    if ray.is_initialized():
+        yield ray
+        return
+    _check_reached(address, min(timeout_s, ANSWER_S))
+    how: dict[str, Any] = {"address": address} if address else _started(cpus)
+    folder = None if address else tempfile.mkdtemp(prefix="pai-ray-")
+    try:
+        with _signals_kept(), native_stderr(lambda text: None):
+            try:
+                ray.init(log_to_driver=False, logging_level="ERROR", _temp_dir=folder, **how)
+            # Ray says in many types of errors that nobody answers, or that a process of its own ended.
+            except Exception as error:
+                raise _fault(address, error) from error
+            # Ray's handler of SIGTERM, until ours is back.
+            except SystemExit as error:
+                raise Interrupted("asked to stop while Ray was started", todo="the same command starts anew") from error
+        try:
+            yield ray
+        finally:
+            with _signals_kept():
+                ray.shutdown()
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_reached(address: str | None, timeout_s: float) -> None:
+    """Raises a LaunchError when nobody answers, which Ray finds out in minutes only."""
+    host, colon, port = (address or "").rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout_s).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _fault(address, error) from error
+
+
+def _started(cpus: int) -> dict[str, Any]:
+    return {
+        "address": "local",
+        # Workers that are more than the machine's processors share these.
+        "num_cpus": max(cpus, os.cpu_count() or 1),
+        "object_store_memory": STORE_BYTES,
+        "include_dashboard": False,
+    }
+
+
+def _fault(address: str | None, error: Exception) -> LaunchError:
+    text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if address is None:
+        return LaunchError("Ray could not be started on this machine", where="cluster", got=text)
+    return LaunchError(
+        "the Ray cluster could not be joined",
+        where="cluster.address",
+        got=f"{address}: {text}",
+        todo="give host:port of its head, and run this command on one of its nodes; or leave it out for a local one",
+    )
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Puts this process's handlers back, which Ray replaces by those of its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
