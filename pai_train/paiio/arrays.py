@@ -98,12 +98,12 @@ def texts(column: pa.Array, null: bytes) -> tuple[np.ndarray[Any, Any], ...]:
         values = (column if _is_text(column.type) else column.cast(pa.string())).cast(pa.binary())
         if column.null_count:
             values = values.fill_null(pa.scalar(null, pa.binary()))
-    separator = _absent(values)
+    separator = absent(values)
     return joined(values, separator), np.array(separator, object), indices
 
 
-def _absent(values: pa.Array) -> bytes:
-    """Returns bytes that no value holds, and that do not end as they begin."""
+def absent(values: pa.Array) -> bytes:
+    """Returns bytes that no value of an array of pa.binary() holds, none of which begins another time within them."""
     data = values.buffers()[2]
     held = b"" if data is None else memoryview(data)
     separator = TEXT_SEPARATOR
