@@ -239,7 +239,7 @@ def test_python_2_is_converted_and_said(desk):
 
 
 def test_what_is_neither_python_2_nor_3(desk):
-    with pytest.raises(LaunchError, match="neither Python 2 nor Python 3"):
+    with pytest.raises(Refused, match="neither Python 2 nor Python 3"):
         desk.run("def broken(:\n  pass", py2=True)
 
 
