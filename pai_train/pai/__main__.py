@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from pai_train.errors import EXIT_DONE, EXIT_FAILED, Fault, PaiTrainError, Refused, did_you_mean
+from pai_train.errors import EXIT_DONE, EXIT_FAILED, Fault, Refused, did_you_mean
 from pai_train.exits import ended, refusing
 from pai_train.redact import guard, redact
 

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 _FIXERS = "fissix.fixes"
-_IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+(?P<package>[\w.]+)[ \t]+)?import[ \t]+(?P<names>\([^)]*\)|(?:[^\n#\\]|\\\r?\n)*)", re.MULTILINE
-)
+_NAMES = r"\([^)]*\)|(?:[^\n#\\]|\\\r?\n)*"
+_IMPORT = re.compile(rf"^[ \t]*(?:from[ \t]+(?P<package>[\w.]+)[ \t]+)?import[ \t]+(?P<names>{_NAMES})", re.MULTILINE)
 
 
 def converted(entry: Path, folder: Path, copy: Path, report: TextIO, *, whole: bool) -> Path:

@@ -87,7 +87,11 @@ FAULTS = {
     "joined": ('PAI -Dscript="a"b;', "job.sql:1:17", "a quoted value is followed by 'b;'"),
     "comment": ("PAI -name t; /* PAI -name u;", "job.sql:1:14", "a comment is not closed"),
     "comment-in-statement": ("PAI -name t\n /* -Dx='a;", "job.sql:2:2", "a comment is not closed"),
-    "flag-behind-quote": ("PAI -DuserDefinedParameters='--a=1' --b=2;", "job.sql:1:37", "'--b=2' is no argument of PAI"),
+    "flag-behind-quote": (
+        "PAI -DuserDefinedParameters='--a=1' --b=2;",
+        "job.sql:1:37",
+        "'--b=2' is no argument of PAI",
+    ),
     "curly": ("PAI -Dscript=“a”;", "job.sql:1:14", "“ is not a quote here"),
     "word": ("PAI -name t foo;", "job.sql:1:13", "'foo' is no argument of PAI"),
     "flags": ("PAI -DuserDefinedParameters=--a=1 --b=2;", "job.sql:1:35", "'--b=2' is no argument of PAI"),
@@ -124,9 +128,9 @@ def test_a_quoted_value_comes_back(given: dict[str, str], blank: str) -> None:
 
 
 _COMMENTS = st.one_of(
-    st.text(st.sampled_from("a '\";{}-#/*\\"), max_size=8).filter(lambda text: "*/" not in f"{text}*/"[:-2]).map(
-        lambda text: f" /*{text} */ "
-    ),
+    st.text(st.sampled_from("a '\";{}-#/*\\"), max_size=8)
+    .filter(lambda text: "*/" not in f"{text}*/"[:-2])
+    .map(lambda text: f" /*{text} */ "),
     st.text(st.sampled_from("a '\";{}-#/*\\"), max_size=8).map(lambda text: f" -- {text}\n"),
     st.text(st.sampled_from("a '\";{}-#/*"), max_size=8).map(lambda text: f"\n#{text}\n"),
     st.just(" "),
