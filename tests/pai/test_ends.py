@@ -19,13 +19,22 @@ SECRETS = ("OSS_ENDPOINT", "OSS_REGION", "ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody says where OSS and MaxCompute are, or who we are there."""
-    for name in (*SECRETS, "ODPS_ENDPOINT", "ODPS_PROJECT_NAME", "ODPS_CONFIG_FILE_PATH"):
+    for name in (
+        *SECRETS,
+        "AZURE_STORAGE_CONNECTION_STRING",
+        "AZURE_STORAGE_ACCOUNT_NAME",
+        "ODPS_ENDPOINT",
+        "ODPS_PROJECT_NAME",
+        "ODPS_CONFIG_FILE_PATH",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
 NOT_BEGUN = {
     "script": ((), "-Dscript=oss://bucket/train.py", "oss://"),
     "hyper": ((), "-DhyperParameters=oss://bucket/hyper.txt", "oss://"),
+    "bucket": ((), "-Dbuckets=oss://bucket/data/", "oss://"),
+    "checkpoints": ((), "-DcheckpointDir=az://container/model/", "AZURE_STORAGE_ACCOUNT_NAME"),
     "tables": (("--tables-root", "oss://bucket/tables"), "-Dtables=odps://lab/tables/t", "oss://"),
     "service": (("--tables", "maxcompute"), "-Dtables=odps://lab/tables/t", "ODPS_ENDPOINT"),
 }
