@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from pai_train import __version__
-from pai_train.errors import EXIT_DONE, EXIT_REFUSED, Fault, PaiTrainError, Refused, did_you_mean
+from pai_train.errors import EXIT_DONE, EXIT_REFUSED, Fault, Refused, did_you_mean
+from pai_train.exits import ended
 from pai_train.front import recipes
 from pai_train.redact import guard, is_secret_name, redact, secret_shape
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
     from typing import Any
-
-EXIT_KEYBOARD = 130
 
 _PROGRAM = "python -m pai_train"
 
@@ -27,18 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
         guard()
-    try:
-        return _dispatch(arguments)
-    except PaiTrainError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return EXIT_KEYBOARD
-    except BrokenPipeError:
-        # Whoever read the output has enough of it; Python's last flush must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_DONE
+    return ended(lambda: _dispatch(arguments))
 
 
 def _dispatch(arguments: list[str]) -> int:

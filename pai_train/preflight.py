@@ -123,7 +123,7 @@ class _Trial:
         try:
             return Finding(place.title, check, "ok", work())
         except AccessRefused as error:
-            known = _knows_us(error)
+            known = knows_us(error)
             todo = self._remedy(check) if known else None
             finding = failed(place.title, check, error.fault, todo=todo, fatal=not known)
         except PaiTrainError as error:
@@ -199,7 +199,7 @@ class _Trial:
         return f"whose key it is needs {action} on {self._place.url.partition('://')[2]}/*"
 
 
-def _knows_us(error: AccessRefused) -> bool:
+def knows_us(error: AccessRefused) -> bool:
     """Tells whether only permission is missing, and not a valid key, for which everything would be refused."""
     return error.__cause__ is None or foreign.read(error.__cause__).kind in (foreign.Kind.DENIED, foreign.Kind.OTHER)
 
@@ -245,7 +245,7 @@ def service(store: Store, url: str, now: Callable[[], datetime] | None = None) -
         words, todo = "there is no such bucket", "correct the name, or create the bucket"
         yield Finding(url, "bucket", "fail", words, todo, fatal=True)
     except AccessRefused as error:
-        if not _knows_us(error):
+        if not knows_us(error):
             yield failed(url, "bucket", error.fault, fatal=True)
             return
         words = f"may not be asked about, so region and versioning are not known: {error.fault.got}"

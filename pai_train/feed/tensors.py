@@ -130,7 +130,7 @@ def text_parts(field: pa.Field, column: pa.Array) -> tuple[Way, np.ndarray[Any, 
     values = (column.dictionary if encoded else column).cast(pa.binary())
     if not len(values) or _holds_separator(values):
         return "whole", plain(column).cast(pa.binary()).to_numpy(zero_copy_only=False), _NO_INDICES
-    texts = _joined(values, SEPARATOR)
+    texts = joined(values, SEPARATOR)
     if encoded:
         return "gather", texts, column.indices.cast(pa.int32()).to_numpy()
     return "split", texts, _NO_INDICES
@@ -149,10 +149,10 @@ def joined_text(field: pa.Field, column: pa.Array) -> tuple[np.ndarray[Any, Any]
     refuse_nulls(field, column)
     encoded = pa.types.is_dictionary(column.type)
     values = (column.dictionary if encoded else column).cast(pa.binary())
-    return _joined(values, TEXT_SEPARATOR), column.indices.cast(pa.int32()).to_numpy() if encoded else None
+    return joined(values, TEXT_SEPARATOR), column.indices.cast(pa.int32()).to_numpy() if encoded else None
 
 
-def _joined(values: pa.Array, separator: bytes) -> np.ndarray[Any, Any]:
+def joined(values: pa.Array, separator: bytes) -> np.ndarray[Any, Any]:
     """Returns all values as one text, object of shape [1]."""
     rows = pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
     return np.array([pc.binary_join(rows, separator)[0].as_py()], object)

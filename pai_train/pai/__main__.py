@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from pai_train.errors import EXIT_DONE, Fault, PaiTrainError, Refused, did_you_mean
+from pai_train.errors import EXIT_DONE, EXIT_FAILED, Fault, Refused, did_you_mean
+from pai_train.exits import ended, refusing
 from pai_train.redact import guard, redact
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from pai_train.pai.command import Command
     from pai_train.pai.statement import Parsed
 
-EXIT_KEYBOARD = 130
 _LARGEST_TEXT = 16 * 2**20
 
 _DESCRIPTION = """\
@@ -41,17 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
         guard()
-    try:
-        return _dispatch(arguments)
-    except PaiTrainError as error:
-        sys.stderr.write(f"{redact(str(error))}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return EXIT_KEYBOARD
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_DONE
+    return ended(lambda: _dispatch(arguments))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -204,14 +195,31 @@ def _to_recipe(asked: argparse.Namespace, commands: Sequence[Command]) -> int:
 
 
 def _run(asked: argparse.Namespace, commands: Sequence[Command]) -> int:
-    from pai_train.pai.prepare import prepare
-    from pai_train.pai.run import run
-
-    for command in commands:
-        code = run(prepare(command, py2=asked.py2))
+    """Runs the statements, up to the first that is not done."""
+    for at, command in enumerate(commands):
+        try:
+            code = _one(command, py2=asked.py2)
+        except Refused as refused:
+            if at == 0:
+                raise
+            sys.stderr.write(f"{redact(str(refused))}\n")
+            code = EXIT_FAILED
         if code != EXIT_DONE:
             return code
     return EXIT_DONE
+
+
+def _one(command: Command, *, py2: bool) -> int:
+    from pai_train.pai.prepare import prepare
+    from pai_train.pai.run import run
+
+    with refusing():
+        job = prepare(command, py2=py2)
+    try:
+        return run(job)
+    except Refused:
+        shutil.rmtree(job.run_dir, ignore_errors=True)
+        raise
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ from typing import IO, TYPE_CHECKING
 from pai_train.errors import PaiTrainError, StorageError
 from pai_train.pai.archive import clear, root_of, unpack
 from pai_train.pai.place import local_path
-from pai_train.storage import AccessRefused, Stores
+from pai_train.preflight import knows_us
+from pai_train.storage import AccessRefused, Stores, join
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pai_train.pai.place import Script
 
@@ -25,6 +26,7 @@ RUNS = "runs"
 """Where the records of runs go, below the working folder."""
 
 _BLOCK = 4 * 2**20
+_PROBE = ".pai_train-probe"
 
 
 @contextmanager
@@ -103,6 +105,26 @@ def read_hyper_parameters(url: str) -> tuple[str, ...]:
             raise StorageError("not a hyper-parameter", where=f"{url}:{number}", got=stripped, wanted="name=value")
         flags.append(f"--{key}={value.strip()}")
     return tuple(flags)
+
+
+def look_at(places: Iterable[str]) -> None:
+    """Asks the stores of buckets and folders whether they can be reached and know us; asks for no more than that.
+
+    Raises:
+        PaiTrainError: A store is not configured, is not there, or does not know us.
+    """
+    stores = Stores()
+    for url in places:
+        if local_path(url) is not None:
+            continue
+        # Whoever may write there need not be allowed to look.
+        probe = join(url, _PROBE)
+        with _with_role_advice():
+            try:
+                stores.open(probe).info(probe)
+            except AccessRefused as error:
+                if not knows_us(error):
+                    raise
 
 
 def _copy(script: Script, project: str | None, file: IO[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -45,6 +46,16 @@ class Mirror:
         self._lock = threading.Lock()
         self._etags: dict[str, str] = {}
         self._open: dict[str, Callable[[], None]] = {}
+
+    @property
+    def copies(self) -> str:
+        """What matches the beginning of a local path of a remote object, as a regular expression."""
+        return f"^{re.escape(str(self._folder))}/([a-z0-9]+)/"
+
+    @property
+    def objects(self) -> str:
+        """What to put in its place."""
+        return r"\1://"
 
     def store(self, url: str) -> Store:
         """Returns the store of a URL."""

@@ -19,7 +19,8 @@ _QUOTE_IT = "put the whole value in quotes"
 _FORM = "-name algorithm, -project project, or -Dkey=value"
 _ARGUMENT = re.compile(r"-(?P<name>name|project)(?:[ \t]*=|(?=\s))|-D[ \t]*(?P<key>[\w.]+)[ \t]*=", re.IGNORECASE)
 _PAI = re.compile(r"pai(?=[\s;]|\Z)", re.IGNORECASE)
-_WORDS_OF_TEXT = re.compile(r"\s*(?:(?:pai|set|use)\s|--|#)", re.IGNORECASE)
+_WORDS_OF_TEXT = re.compile(r"\s*(?:(?:pai|set|use)\s|--|#|/\*)", re.IGNORECASE)
+_FLAG = re.compile(r"--[A-Za-z]")
 _ELSEWHERE = {
     "create": "give the statement to -DcreateTableSql; it runs where the table is absent",
     "drop": "leave it out: opening an output replaces what the table held",
@@ -62,7 +63,10 @@ class _Context:
 
 
 def parse_text(text: str, source: str) -> Parsed:
-    """Reads the statements of a text: PAI, set and use, each ended by `;`, with comment lines of `--` or `#`.
+    """Reads the statements of a text: PAI, set and use, each ended by `;`, with comments.
+
+    `/* … */` is a comment wherever a blank may be, and `--` or `#` to the end of its line where a line begins or behind
+    a `;`; behind an argument, `-- ` is one too. Inside quotes nothing is.
 
     Args:
         text: The text.
@@ -70,13 +74,14 @@ def parse_text(text: str, source: str) -> Parsed:
     """
     scan, context = Scanner(text.removeprefix("\ufeff"), source), _Context()
     while True:
-        scan.skip_blanks()
-        if scan.ended:
-            return context.parsed()
-        if scan.accept_end():
-            continue
         begin = scan.at
         try:
+            scan.skip_blanks()
+            if scan.ended:
+                return context.parsed()
+            if scan.accept_end():
+                continue
+            begin = scan.at
             _statement(scan, context)
         except NotRead as error:
             context.faults.append(scan.fault(error))
@@ -108,8 +113,8 @@ def _arguments(scan: Scanner) -> list[Argument]:
     bare: str | None = None
     while True:
         begin = scan.at
-        scan.skip_blanks()
-        if bare is not None and "--" in scan.text[begin : scan.at]:
+        comments = scan.skip_blanks()
+        if bare is not None and any(map(_FLAG.match, comments)):
             raise NotRead(begin, f"a line of flags follows the value of {bare}, and would be a comment", todo=_QUOTE_IT)
         if scan.accept_end() or (given and scan.fresh and _PAI.match(scan.text, scan.at)):
             return given

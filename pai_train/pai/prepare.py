@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pai_train.errors import StorageError
+from pai_train.errors import PaiTrainError, StorageError
 from pai_train.pai.contracts import ScriptJob, ScriptProcess
-from pai_train.pai.fetch import RUNS, environment, fetch_script, read_hyper_parameters
+from pai_train.pai.fetch import RUNS, environment, fetch_script, look_at, read_hyper_parameters
 from pai_train.pai.gpus import VISIBLE
 
 if TYPE_CHECKING:
@@ -43,13 +44,19 @@ def prepare(command: Command, *, py2: bool = False) -> ScriptJob:
     """Fetches what a command names and makes its run folder.
 
     Raises:
-        PaiTrainError: Something is not there, cannot be read, or may not be unpacked.
+        PaiTrainError: Something is not there, cannot be read, or may not be unpacked, or the store of a bucket cannot
+            be reached; the run folder is gone again.
     """
     run_dir = make_run_dir(command.values.get("jobName"))
-    with environment(command.settings):
-        hyper = read_hyper_parameters(command.hyper_parameters) if command.hyper_parameters else ()
-        used = command.settings.get("PAI_TRAIN_PROJECT")
-        entry, folder = fetch_script(command.script, used, run_dir / "code")
+    try:
+        with environment(command.settings):
+            hyper = read_hyper_parameters(command.hyper_parameters) if command.hyper_parameters else ()
+            used = command.settings.get("PAI_TRAIN_PROJECT")
+            entry, folder = fetch_script(command.script, used, run_dir / "code")
+            look_at([*command.buckets, *filter(None, [command.checkpoints])])
+    except PaiTrainError:
+        shutil.rmtree(run_dir, ignore_errors=True)
+        raise
     ports = free_ports(0 if command.cluster is None else command.cluster.size)
     return ScriptJob(
         entry=entry,

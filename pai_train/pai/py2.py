@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import shutil
 import tokenize
 from pathlib import Path
@@ -12,19 +13,24 @@ from typing import TYPE_CHECKING, Any
 from pai_train.errors import LaunchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import TextIO
 
 _FIXERS = "fissix.fixes"
+_NAMES = r"\([^)]*\)|(?:[^\n#\\]|\\\r?\n)*"
+_IMPORT = re.compile(rf"^[ \t]*(?:from[ \t]+(?P<package>[\w.]+)[ \t]+)?import[ \t]+(?P<names>{_NAMES})", re.MULTILINE)
 
 
-def converted(folder: Path, copy: Path, report: TextIO) -> Path:
-    """Copies a folder with its Python files converted; other files are links to the old ones.
+def converted(entry: Path, folder: Path, copy: Path, report: TextIO, *, whole: bool) -> Path:
+    """Copies a folder with those Python files converted that need it; all else in the copy is links to what is there.
 
     Args:
+        entry: The file that runs.
         folder: What is copied; nothing in it is changed.
         copy: Where to; what is there is replaced.
         report: Gets a line for each file that was changed, with the numbers of its lines.
+        whole: Whether all Python files of the folder are the script's, as those of an archive are; else it is the file
+            that runs and what it imports from the folder, by whatever way of other files.
 
     Returns:
         The copy.
@@ -34,18 +40,56 @@ def converted(folder: Path, copy: Path, report: TextIO) -> Path:
     """
     tools = _tools()
     shutil.rmtree(copy, ignore_errors=True)
-    for path in _files(folder, copy):
-        target = copy / path.relative_to(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix != ".py":
-            target.symlink_to(path)
-            continue
+    changed: dict[Path, str] = {}
+    for path in sorted(_files(folder, copy)) if whole else _imported(entry, folder):
         before = _read(path)
         after = _convert(tools, before, path)
-        target.write_text(after, encoding="utf-8")
         if lines := _changed(before, after):
+            changed[path] = after
             report.write(f"converted from Python 2: {path.relative_to(folder)}: {lines}\n")
+    _link(folder, copy, changed)
     return copy
+
+
+def _link(folder: Path, copy: Path, changed: Mapping[Path, str]) -> None:
+    """Makes a folder of links, and of the changed files; a folder without such is one link."""
+    copy.mkdir(parents=True)
+    holding = {parent for path in changed for parent in path.parents}
+    for path in list(folder.iterdir()):
+        target = copy / path.name
+        if path in changed:
+            target.write_text(changed[path], encoding="utf-8")
+        elif path in holding:
+            _link(path, target, changed)
+        elif not copy.is_relative_to(path):
+            target.symlink_to(path)
+
+
+def _imported(entry: Path, folder: Path) -> list[Path]:
+    """Lists a file and those of its folder that it imports, directly or not; what only looks like an import may be."""
+    found: list[Path] = []
+    waiting = [entry]
+    while waiting:
+        path = waiting.pop(0)
+        if path in found:
+            continue
+        found.append(path)
+        for line in _IMPORT.finditer(_read(path)):
+            package, names = line["package"] or "", re.findall(r"[\w.]+", line["names"])
+            dots = len(package) - len(package.lstrip("."))
+            # Python 2 looks beside the importing file first, without any dot.
+            places = [path.parents[dots - 1]] if dots else [path.parent, folder]
+            within = package.lstrip(".")
+            modules = [f"{within}.{name}".strip(".") for name in names] if line["package"] else names
+            waiting += [one for place in places for name in [within, *modules] for one in _modules(place, name)]
+    return found
+
+
+def _modules(place: Path, name: str) -> list[Path]:
+    """Lists the files that importing a dotted name runs."""
+    parts = name.split(".")
+    packages = [place.joinpath(*parts[:end], "__init__.py") for end in range(1, len(parts) + 1)]
+    return [path for path in (*packages, place.joinpath(*parts[:-1], f"{parts[-1]}.py")) if path.is_file()]
 
 
 def _tools() -> dict[bool, Any]:
@@ -65,7 +109,7 @@ def _files(folder: Path, copy: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         here = Path(place)
         folders[:] = [name for name in folders if name[0] != "." and not copy.is_relative_to(here / name)]
-        yield from (here / name for name in names)
+        yield from (here / name for name in names if name.endswith(".py"))
 
 
 def _read(path: Path) -> str:

@@ -26,6 +26,8 @@ def install(mirror: Mirror) -> None:
     """Has what opens files by name, in Python or in a graph, open remote ones."""
     names = _Names(mirror)
     _readers(names)
+    _keys(mirror)
+    _csv_datasets(names)
     _records(mirror)
     _events(mirror)
     _tables(names)
@@ -164,6 +166,34 @@ def _readers(names: _Names) -> None:
         return tf.constant(sorted(found), tf.string, [len(found)], name=name or "matching_files")
 
     everywhere("matching_files", old_matching, matching_files)
+
+
+def _keys(mirror: Mirror) -> None:
+    """Has keys of readers name objects, not their copies; it costs nothing where nobody asks for keys."""
+    from tensorflow.python.ops import io_ops
+
+    def named(read: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
+        @wraps(read)
+        def call(*arguments: Any, **options: Any) -> tuple[Any, Any]:
+            keys, values = read(*arguments, **options)
+            return tf.strings.regex_replace(keys, mirror.copies, mirror.objects), values
+
+        return call
+
+    for name in ("read", "read_up_to"):
+        setattr(io_ops.ReaderBase, name, named(getattr(io_ops.ReaderBase, name)))
+
+
+def _csv_datasets(names: _Names) -> None:
+    from tensorflow.python.data.experimental.ops import readers
+
+    old = readers.CsvDatasetV2.__init__
+
+    @wraps(old)
+    def init(self: Any, filenames: Any, *more: Any, **options: Any) -> None:
+        old(self, names.local(filenames), *more, **options)
+
+    readers.CsvDatasetV2.__init__ = init
 
 
 def _records(mirror: Mirror) -> None:

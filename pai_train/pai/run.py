@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import pai_train
 from pai_train.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
+from pai_train.exits import refusing
 from pai_train.launch.process import Child, describe_exit, start, stop_all
+from pai_train.pai import tf1
 from pai_train.pai.script import Orders
-from pai_train.pai.script_tables import prepare, publish
+from pai_train.pai.script_tables import look, make, publish
 from pai_train.pai.terminal import Follower
 from pai_train.paiio.settings import DEFAULT_ROOT, ROOT_VARIABLE
 from pai_train.paiio.writer import JOB_VARIABLE, SLICES_VARIABLE
@@ -57,16 +59,21 @@ def run(job: ScriptJob, *, starter: Starter = start) -> int:
         0 when it is done, 1 when the script failed, 75 when it was asked to stop.
 
     Raises:
-        PaiTrainError: A table is not there, or cannot be made or published.
+        Refused: What was found before anything was touched: a table is not there, a store is not configured or cannot
+            be reached, an extra is not installed, a source is no Python.
+        PaiTrainError: A table cannot be made or published.
     """
     token = f"pai-{uuid.uuid4().hex}"
     work = job.run_dir.absolute()
     records, mirror = work / "written", work / "mirror"
-    records.mkdir(parents=True, exist_ok=True)
     with _environment({**job.settings, JOB_VARIABLE: token}) as env:
-        prepare(job)
-        try:
+        with refusing():
+            tf1.check()
+            absent = look(job)
             entry = _entry(job, work)
+        make(absent)
+        records.mkdir(parents=True, exist_ok=True)
+        try:
             code = _processes(job, entry, env, work, records, mirror, starter)
             if code == EXIT_DONE:
                 publish(job, token, records)
@@ -77,13 +84,17 @@ def run(job: ScriptJob, *, starter: Starter = start) -> int:
 
 
 def _entry(job: ScriptJob, work: Path) -> tuple[Path, Path]:
-    """Returns the file that runs and its folder; those of a converted copy where Python 2 is asked for."""
+    """Returns the file that runs and its folder; those of a converted copy where Python 2 is asked for.
+
+    What was brought into the run folder is the script's as a whole; a folder of the user's may hold anything.
+    """
     if not job.py2:
         return job.entry.absolute(), job.folder.absolute()
     from pai_train.pai.py2 import converted
 
-    folder = converted(job.folder.absolute(), work / "py3", sys.stderr)
-    return folder / job.entry.absolute().relative_to(job.folder.absolute()), folder
+    entry, folder = job.entry.absolute(), job.folder.absolute()
+    copy = converted(entry, folder, work / "py3", sys.stderr, whole=folder.is_relative_to(work))
+    return copy / entry.relative_to(folder), copy
 
 
 def _processes(

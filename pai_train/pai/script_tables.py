@@ -15,6 +15,7 @@ from pai_train.storage import join
 from pai_train.tables.partitions import check_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pai_train.pai.contracts import ScriptJob
@@ -23,16 +24,16 @@ if TYPE_CHECKING:
     from pai_train.spec.ddl import Ddl
 
 
-def prepare(job: ScriptJob) -> None:
-    """Looks for all tables, then makes the outputs that are absent.
+def look(job: ScriptJob) -> list[tuple[TableRef, Ddl]]:
+    """Looks for all tables, and returns those that are to be made.
 
     Raises:
         Refused: Inputs or their partition columns are absent, outputs are and no statement makes them, or statements
             do not fit their outputs.
-        TableError: An output cannot be made.
+        PaiTrainError: The table store is not configured, or cannot be reached.
     """
     if not (job.tables or job.outputs or job.statements):
-        return
+        return []
     known = settings()
     inputs = [ref for table in job.tables for ref in known.refs(table)]
     faults = [fault for ref in inputs if (fault := _input_fault(ref, known)) is not None]
@@ -53,8 +54,17 @@ def prepare(job: ScriptJob) -> None:
             makes.append((ref, ddl))
     if faults:
         raise Refused(faults)
-    for ref, ddl in makes:
-        known.tables.ensure(ref, ddl)
+    return makes
+
+
+def make(tables: Sequence[tuple[TableRef, Ddl]]) -> None:
+    """Makes the outputs that are absent.
+
+    Raises:
+        TableError: One cannot be made.
+    """
+    for ref, ddl in tables:
+        settings().tables.ensure(ref, ddl)
 
 
 def _input_fault(ref: TableRef, known: Settings) -> Fault | None:

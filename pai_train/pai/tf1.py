@@ -120,17 +120,26 @@ def _module(name: str) -> ModuleType | None:
     return sys.modules[name]
 
 
-def load() -> ModuleType:
-    """Imports TensorFlow with the Keras of version 1 behind it, and changes nothing yet.
+def check() -> None:
+    """Looks whether the extra is installed; imports nothing.
 
     Raises:
-        LaunchError: The extra is not installed.
+        LaunchError: It is not.
     """
     if importlib.util.find_spec("tf_keras") is None:
         raise LaunchError(
             "scripts for TensorFlow 1 need tf_keras, which is not installed",
             todo="pip install 'pai_train[tf1]'",
         )
+
+
+def load() -> ModuleType:
+    """Imports TensorFlow with the Keras of version 1 behind it, and changes nothing yet.
+
+    Raises:
+        LaunchError: The extra is not installed.
+    """
+    check()
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     return importlib.import_module("tensorflow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,12 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pai_train.errors import DataError, TableError
+from pai_train.feed.tensors import TEXT_SEPARATOR, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pai_train.paiio.defaults import Default
 
+_NO_INDICES = np.zeros(0, np.int32)
 _AS_TEXT = (pa.types.is_temporal, pa.types.is_decimal)
 
 
@@ -43,11 +46,11 @@ def check_columns(schema: pa.Schema, defaults: Sequence[Default], where: str) ->
             )
 
 
-def arrays(table: pa.Table, defaults: Sequence[Default], where: str, rows: range) -> list[np.ndarray[Any, Any]]:
-    """Returns one vector per column, shape [rows], in the dtype of its default.
+def arrays(batch: pa.RecordBatch, defaults: Sequence[Default], where: str, rows: range) -> list[np.ndarray[Any, Any]]:
+    """Returns the vectors that columns travel as: three for text, see `texts`, else one, shape [rows], of its dtype.
 
     Args:
-        table: Rows of columns that `check_columns` accepts.
+        batch: Rows of columns that `check_columns` accepts; strings may be dictionary encoded.
         defaults: One per column.
         where: The table, for messages.
         rows: Their numbers in it.
@@ -55,10 +58,13 @@ def arrays(table: pa.Table, defaults: Sequence[Default], where: str, rows: range
     Raises:
         TableError: A value is outside the range of its dtype; it names column, row and value.
     """
-    columns = []
-    for field, column, default in zip(table.schema, table.columns, defaults, strict=True):
+    vectors: list[np.ndarray[Any, Any]] = []
+    for field, column, default in zip(batch.schema, batch.columns, defaults, strict=True):
+        if default.dtype.hasobject:
+            vectors += texts(column, default.value)
+            continue
         try:
-            columns.append(_array(_one(column), default))
+            vectors.append(_array(column, default))
         except _OutsideError as outside:
             raise TableError(
                 f"a value of column {field.name!r} is outside the range of {default.name}",
@@ -67,7 +73,46 @@ def arrays(table: pa.Table, defaults: Sequence[Default], where: str, rows: range
                 wanted=f"a value that {default.name} holds",
                 todo="give a wider default, such as np.int64(0) or np.float64(0)",
             ) from None
-    return columns
+    return vectors
+
+
+def texts(column: pa.Array, null: bytes) -> tuple[np.ndarray[Any, Any], ...]:
+    """Returns a column of text in the form from which TensorFlow makes a tensor without an object for each value.
+
+    Args:
+        column: Text, bytes, dates, times or decimals; strings may be dictionary encoded.
+        null: What stands for NULL.
+
+    Returns:
+        All values as one text, object of shape [1]; what separates them, object of shape []; and which of the values
+        each row has, int32 of shape [rows], or [0] where the values are the rows.
+    """
+    indices = _NO_INDICES
+    if pa.types.is_dictionary(column.type):
+        values, places = column.dictionary.cast(pa.binary()), column.indices.cast(pa.int32())
+        if column.null_count:
+            places = places.fill_null(len(values))
+            values = pa.concat_arrays([values, pa.array([null], pa.binary())])
+        indices = places.to_numpy()
+    else:
+        values = (column if _is_text(column.type) else column.cast(pa.string())).cast(pa.binary())
+        if column.null_count:
+            values = values.fill_null(pa.scalar(null, pa.binary()))
+    separator = absent(values)
+    return joined(values, separator), np.array(separator, object), indices
+
+
+def absent(values: pa.Array) -> bytes:
+    """Returns bytes that no value of an array of pa.binary() holds, none of which begins another time within them."""
+    data = values.buffers()[2]
+    held = b"" if data is None else memoryview(data)
+    separator = TEXT_SEPARATOR
+    if not (np.frombuffer(held, np.uint8) == separator[0]).any():
+        return separator
+    whole = bytes(held)
+    while separator in whole:
+        separator = TEXT_SEPARATOR + secrets.token_hex(8).encode()
+    return separator
 
 
 class _OutsideError(Exception):
@@ -104,14 +149,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind))
 
 
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
 def _array(column: pa.Array, default: Default) -> np.ndarray[Any, Any]:
-    if default.dtype.hasobject:
-        text = column if _is_text(column.type) else column.cast(pa.string())
-        return _numpy(text.cast(pa.binary()), default.value)
     wanted = pa.from_numpy_dtype(default.dtype)
     if wanted == pa.float32() and column.type != wanted:
         return _float(_numpy(column, default.value), default.dtype)

@@ -16,6 +16,9 @@ from pai_train.paiio.writer import TableWriter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_TEXTS, _ROWS = 3, 2
+"""How many texts and numbers `_lines` returns."""
+
 _readers: dict[int, LineReader] = {}
 _writers: dict[int, _Writing] = {}
 
@@ -60,23 +63,23 @@ class TableRecordReader:
         """Returns addresses and lines of up to `num_records` rows of one table, at least one."""
         self._lease.keep()
         handle = tf.constant(self._lease.handle, tf.int64)
-        nothing = tf.constant([], tf.string)
 
-        def step(keys: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            needed = tf.ensure_shape(tf.numpy_function(_needs_table, [handle], tf.bool), [])
-            table = tf.cond(needed, lambda: tf.reshape(queue.dequeue(), []), lambda: tf.constant(""))
-            keys, values = tf.numpy_function(_lines, [handle, table, num_records], [tf.string, tf.string])
-            return tf.ensure_shape(keys, [None]), tf.ensure_shape(values, [None])
+        def lines(table: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            texts, rows = tf.numpy_function(_lines, [handle, table, num_records], [tf.string, tf.int64])
+            return tf.ensure_shape(texts, [_TEXTS]), tf.ensure_shape(rows, [_ROWS])
 
         with tf.name_scope(name or self._name):
-            keys, values = tf.while_loop(
-                lambda keys, values: tf.equal(tf.size(values), 0),
-                step,
-                [nothing, nothing],
-                [tf.TensorShape([None]), tf.TensorShape([None])],
+            texts, rows = tf.while_loop(
+                lambda _, rows: tf.equal(rows[1], 0),
+                lambda *_: lines(tf.reshape(queue.dequeue(), [])),
+                lines(tf.constant("")),
                 parallel_iterations=1,
             )
-        return keys, values
+            table, text, separator = tf.unstack(texts)
+            values = tf.raw_ops.StringSplitV2(input=[text], sep=separator, maxsplit=-1).values
+            # Made by the graph, they cost nothing where nobody asks for them.
+            keys = tf.strings.join([table, ":", tf.strings.as_string(tf.range(rows[0], rows[0] + rows[1]))])
+            return tf.ensure_shape(keys, [None]), tf.ensure_shape(values, [None])
 
 
 class TableRecordWriter:
@@ -139,15 +142,13 @@ class _Writing:
         return self._writer
 
 
-def _needs_table(handle: np.int64) -> np.bool_:
-    return np.bool_(_readers[int(handle)].needs_table)
-
-
 def _lines(handle: np.int64, table: bytes, count: np.int32) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Returns table, text and separator; and the number of the first row, and how many there are."""
     try:
-        return _readers[int(handle)].take(table.decode(), int(count))
+        lines = _readers[int(handle)].take(table.decode(), int(count))
     except PaiTrainError as fault:
         raise ValueError(str(fault)) from None
+    return np.array([lines.table.encode(), lines.text, lines.separator], object), np.array([lines.first, lines.count])
 
 
 def _write(handle: np.int64, indices: np.ndarray[Any, Any], *columns: Any) -> np.bool_:

@@ -9,10 +9,13 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from pai_train.errors import DataError, TableError
+from pai_train.feed.assemble import in_order
 from pai_train.paiio.sequence import cut
+from pai_train.spec.contracts import EncodedSource
 from pai_train.spec.slices import slice_rows
 
 if TYPE_CHECKING:
@@ -79,18 +82,25 @@ class NumberedRows:
         """Cuts rows into what is read at once: at most `most` rows, fewer where they are large."""
         return cut(self.edges, rows, self.at_once(most))
 
-    def read(self, rows: range, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def read(self, rows: range, columns: Sequence[str], *, encoded: bool = False) -> Iterator[pa.RecordBatch]:
         """Yields rows by number, step 1, in bounded batches.
+
+        Args:
+            rows: Their numbers.
+            columns: Names of columns, in order.
+            encoded: Whether strings may come dictionary encoded.
 
         Raises:
             DataError: They cannot be read as the table declares them.
             StorageError: The bytes cannot be read.
         """
         at = rows.start
+        source = self.source
+        reads = source.read_encoded if encoded and isinstance(source, EncodedSource) else source.read
         for index in range(bisect_right(self.edges, at) - 1, len(self._chunks)):
             if at >= rows.stop:
                 return
-            for batch in self.source.read(self._chunks[index], columns, at - self.edges[index]):
+            for batch in reads(self._chunks[index], columns, at - self.edges[index]):
                 kept = batch.slice(0, rows.stop - at)
                 at += kept.num_rows
                 yield kept
@@ -106,10 +116,19 @@ class NumberedRows:
                 )
 
     def table(self, rows: range, columns: Sequence[str]) -> pa.Table:
-        """Returns rows by number; a step above 1 leaves out those between."""
+        """Returns rows by number, step 1."""
         schema = pa.schema([self.source.schema.field(name) for name in columns])
-        whole = pa.Table.from_batches(list(self.read(range(rows.start, rows.stop), columns)), schema)
-        return whole if rows.step == 1 else whole.take(pa.array(range(0, whole.num_rows, rows.step), pa.int64()))
+        return pa.Table.from_batches(list(self.read(rows, columns)), schema)
+
+    def batch(self, rows: range, columns: Sequence[str]) -> pa.RecordBatch:
+        """Returns at least one row by number; a step above 1 leaves out those between.
+
+        A column of strings is pa.dictionary(pa.int32(), pa.string()) where the store says that few values repeat.
+        """
+        pieces = list(self.read(range(rows.start, rows.stop), columns, encoded=True))
+        count = rows.stop - rows.start
+        order = None if rows.step == 1 else np.arange(0, count, rows.step)
+        return in_order(pieces, order, len(rows))
 
 
 def open_rows(tables: Tables, ref: TableRef, snapshot: str | None = None) -> NumberedRows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, get_args
 
 from pai_train.errors import TableError
@@ -32,6 +32,8 @@ ShortRead = Literal["raise", "return"]
 
 _CHOICES = {"strings": ("bytes", "str"), "records": ("array", "tuples"), "short_read": ("raise", "return")}
 _JOBS_FOLDER = "_paiio"
+_OPENED = 8
+"""How many table stores are kept open, by what the environment said."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def configure(
     """
     global _configured  # noqa: PLW0603 - the one setting of a process, as PAI has
     if tables is None or isinstance(tables, str):
-        known = _from_environment(*_environment(tables, project))
+        known = _as_the_environment_says(*_environment(tables, project))
     else:
         known = Settings(tables, os.environ.get(PROJECT_VARIABLE) or DEFAULT_PROJECT, jobs=_jobs_of(tables))
     _configured = replace(
@@ -164,7 +166,7 @@ def settings() -> Settings:
     Raises:
         TableError: A root that cannot hold tables, or a service that the environment does not name.
     """
-    return _configured or _from_environment(*_environment())
+    return _configured or _as_the_environment_says(*_environment())
 
 
 def _environment(name: str | None = None, project: str | None = None) -> tuple[str, str, str | None, str | None]:
@@ -177,8 +179,15 @@ def _environment(name: str | None = None, project: str | None = None) -> tuple[s
     )
 
 
-@cache
-def _from_environment(name: str, root: str, project: str | None, catalog: str | None) -> Settings:
+def _as_the_environment_says(name: str, root: str, project: str | None, catalog: str | None) -> Settings:
+    # Keys, endpoints and roles are the environment's too: what one statement opened is not another one's.
+    return _opened(name, root, project, catalog, frozenset(os.environ.items()))
+
+
+@lru_cache(maxsize=_OPENED)
+def _opened(
+    name: str, root: str, project: str | None, catalog: str | None, environ: frozenset[tuple[str, str]]
+) -> Settings:
     tables: MaxComputeTables | IcebergTables
     if name == "maxcompute":
         from pai_train.tables.maxcompute import open_tables

@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pai_train.pai import __main__ as command_line
+from pai_train.pai import run as running
 from pai_train.pai.contracts import ScriptJob, ScriptProcess
 from pai_train.pai.run import run
 from pai_train.paiio import settings
@@ -99,3 +101,31 @@ def desk(tmp_path, zygote, capsys, monkeypatch) -> Desk:
     for name in ("PAI_TRAIN_JOB", "PAI_TRAIN_SLICE_COUNT"):
         monkeypatch.delenv(name, raising=False)
     return Desk(tmp_path, IcebergTables(str(tmp_path / "tables"), PROJECT), Warm(zygote), capsys)
+
+
+@dataclass
+class Front:
+    """Runs command lines in the desk's folder, scripts in warm processes."""
+
+    desk: Desk
+    capsys: Any
+
+    def __call__(self, *words: str) -> Ended:
+        self.capsys.readouterr()
+        code = command_line.main(words)
+        captured = self.capsys.readouterr()
+        return Ended(code, captured.out, captured.err, Path("runs"))
+
+    def script(self, source: str, *words: str) -> Ended:
+        self.desk.write("main.py", source)
+        return self("-name", "tensorflow180_ext", "-project", "algo_public", "-Dscript=code/main.py", *words)
+
+
+@pytest.fixture
+def front(desk, monkeypatch, capsys) -> Front:
+    monkeypatch.chdir(desk.folder)
+    for name, value in desk.settings.items():
+        monkeypatch.setenv(name, value)
+    real = running.run
+    monkeypatch.setattr(running, "run", lambda job: real(job, starter=desk.warm))
+    return Front(desk, capsys)

@@ -36,6 +36,19 @@ FORMS = {
     "json": ('PAI -name t -Dscript={"ps": {"count": 1}};', '{"ps": {"count": 1}}'),
     "quotes-in-bare": ("PAI -name t -Dscript=--a='x y';", "--a='x y'"),
     "empty": ("PAI -name t -Dscript= -Dx=1;", ""),
+    "block": ("/* a; 'b */PAI /* c */ -name /**/ t -Dscript= /* d */ 'a.py' /* e\n; */;", "a.py"),
+    "block-behind-quote": ("PAI -name t -Dscript='a.py'/* 'e */;", "a.py"),
+    "block-like": ("PAI -name t -Dscript=oss://b/*.py;", "oss://b/*.py"),
+    "block-inside": ("PAI -name t -Dscript='/* a */' ;", "/* a */"),
+    "trailing": ("PAI -name t -- it's t;\n -Dscript='a.py' -- the script\n;", "a.py"),
+    "trailing-behind-quote": ("PAI -name t -Dscript='a.py'--脚本\n;", "a.py"),
+    "trailing-number-sign": ("PAI -name t -Dscript=a.py # it's the script\n;", "a.py"),
+    "trailing-end": ("PAI -name t -Dscript=a.py --", "a.py"),
+    "rule": ("--****--\n-- ---- it's\nPAI -name t -Dscript=a.py ------\n;", "a.py"),
+    "before-a-value": ("PAI -name t -Dscript= -- here\n 'a.py';", "a.py"),
+    "in-a-list": ("PAI -name t -Dscript='a', -- it's the first\n  -- none\n 'b' /* last */;", "a,b"),
+    "in-json": ('PAI -name t -Dscript={"ps": {}, -- it\'s 1 }\n "a": "/*"};', '{"ps": {}, \n "a": "/*"}'),
+    "behind-flags": ("PAI -name t -Dscript=--a=1 -- more\n;", "--a=1"),
     "lower": ("pai -NAME t -dscript=a.py;", "a.py"),
 }
 
@@ -72,6 +85,13 @@ FAULTS = {
     "unclosed": ("PAI -name t\n  -Dscript='a.py;", "job.sql:2:12", "a quote is not closed"),
     "json": ("PAI -Dcluster={ps;", "job.sql:1:15", "{ is not closed"),
     "joined": ('PAI -Dscript="a"b;', "job.sql:1:17", "a quoted value is followed by 'b;'"),
+    "comment": ("PAI -name t; /* PAI -name u;", "job.sql:1:14", "a comment is not closed"),
+    "comment-in-statement": ("PAI -name t\n /* -Dx='a;", "job.sql:2:2", "a comment is not closed"),
+    "flag-behind-quote": (
+        "PAI -DuserDefinedParameters='--a=1' --b=2;",
+        "job.sql:1:37",
+        "'--b=2' is no argument of PAI",
+    ),
     "curly": ("PAI -Dscript=“a”;", "job.sql:1:14", "“ is not a quote here"),
     "word": ("PAI -name t foo;", "job.sql:1:13", "'foo' is no argument of PAI"),
     "flags": ("PAI -DuserDefinedParameters=--a=1 --b=2;", "job.sql:1:35", "'--b=2' is no argument of PAI"),
@@ -107,7 +127,28 @@ def test_a_quoted_value_comes_back(given: dict[str, str], blank: str) -> None:
     assert values(text + ";") == {f"-D{name}": value for name, value in lower.items()}
 
 
-@given(st.text(st.sampled_from("PAI -Dx='\";{}#\n\\,“ut"), max_size=40))
+_COMMENTS = st.one_of(
+    st.text(st.sampled_from("a '\";{}-#/*\\"), max_size=8)
+    .filter(lambda text: "*/" not in f"{text}*/"[:-2])
+    .map(lambda text: f" /*{text} */ "),
+    st.text(st.sampled_from("a '\";{}-#/*\\"), max_size=8).map(lambda text: f" -- {text}\n"),
+    st.text(st.sampled_from("a '\";{}-#/*"), max_size=8).map(lambda text: f"\n#{text}\n"),
+    st.just(" "),
+)
+
+
+@given(
+    st.dictionaries(_KEYS.map(str.lower), st.text(st.sampled_from("a -#/*\n;'\"\\"), max_size=12), max_size=4),
+    st.lists(_COMMENTS, min_size=7, max_size=7),
+)
+def test_comments_change_nothing_and_quotes_keep_them(given: dict[str, str], comments: list[str]) -> None:
+    gaps = iter(comments)
+    text = f"{next(gaps)}PAI{next(gaps)}-name t"
+    text += "".join(f"{next(gaps)}-D{name}={quote(value)}" for name, value in given.items())
+    assert values(f"{text}{next(gaps)};") == {f"-D{name}": value for name, value in given.items()}
+
+
+@given(st.text(st.sampled_from("PAI -Dx='\";{}#\n\\,“ut/*"), max_size=40))
 def test_any_text_ends(text: str) -> None:
     parsed = parse_text(text, "job.sql")
     assert all(fault.where for fault in parsed.faults)

@@ -7,19 +7,15 @@ import signal
 import tarfile
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pai_train import redact
-from pai_train.pai import __main__ as command_line
 from pai_train.pai import run as running
 from pai_train.pai.command import Options, read_command
 from pai_train.pai.parse import parse_words
 from pai_train.pai.prepare import prepare
-from tests.pai.conftest import Desk, Ended
 from tests.pai.test_samples import CSVTEST, IRIS, IRIS_OUTPUT, LINES
 
 TABLE = "create table t(a bigint)"
@@ -32,34 +28,6 @@ writer = tf.python_io.TableWriter(tf.app.flags.FLAGS.outputs)
 writer.write([(7,)], [0])
 writer.close()
 """
-
-
-@dataclass
-class Front:
-    """Runs command lines in the desk's folder, scripts in warm processes."""
-
-    desk: Desk
-    capsys: Any
-
-    def __call__(self, *words: str) -> Ended:
-        self.capsys.readouterr()
-        code = command_line.main(words)
-        captured = self.capsys.readouterr()
-        return Ended(code, captured.out, captured.err, Path("runs"))
-
-    def script(self, source: str, *words: str) -> Ended:
-        self.desk.write("main.py", source)
-        return self("-name", "tensorflow180_ext", "-project", "algo_public", "-Dscript=code/main.py", *words)
-
-
-@pytest.fixture
-def front(desk, monkeypatch, capsys) -> Front:
-    monkeypatch.chdir(desk.folder)
-    for name, value in desk.settings.items():
-        monkeypatch.setenv(name, value)
-    real = running.run
-    monkeypatch.setattr(running, "run", lambda job: real(job, starter=desk.warm))
-    return Front(desk, capsys)
 
 
 def test_csvtest_over_files(front):

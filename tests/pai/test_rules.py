@@ -238,8 +238,22 @@ def test_python_2_is_converted_and_said(desk):
     assert desk.run(PYTHON2).code == 1
 
 
+def test_of_a_folder_only_what_the_script_imports_is_converted(desk):
+    desk.write("helper2.py", HELPER2)
+    desk.write("another.py", "print 'of another job'\n")
+    desk.write("broken.py", "def broken(:\n")
+    desk.write("pack/__init__.py", "from . import deep\n")
+    desk.write("pack/deep.py", "rows = [i for i in xrange(2)]\n")
+    source = PYTHON2 + "from pack import deep as far; print far.rows\nprint open('pack/data.txt').read()\n"
+    desk.write("pack/data.txt", "data")
+    ended = desk.run(source, py2=True)
+    assert (ended.code, ended.lines[-2:]) == (0, ["[0, 1]", "data"]), ended.out + ended.err
+    said = [line.split(": ")[1] for line in ended.err.splitlines() if line.startswith("converted from Python 2: ")]
+    assert said == ["main.py", "helper2.py", "pack/deep.py"]
+
+
 def test_what_is_neither_python_2_nor_3(desk):
-    with pytest.raises(LaunchError, match="neither Python 2 nor Python 3"):
+    with pytest.raises(Refused, match="neither Python 2 nor Python 3"):
         desk.run("def broken(:\n  pass", py2=True)
 
 

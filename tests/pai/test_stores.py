@@ -16,7 +16,8 @@ class Bucket:
 
     def __init__(self, desk, server, monkeypatch):
         server.enter(monkeypatch)
-        monkeypatch.setenv("OSS_ENDPOINT", server.endpoint)
+        for name, value in _door(server).items():
+            monkeypatch.setenv(name, value)
         self.root = server.root()
         self._store = server.stores().open(self.root)
 
@@ -30,9 +31,22 @@ class Bucket:
         return [info.url.removeprefix(f"{self.root}/") for info in self._store.list(f"{self.root}/{folder}")]
 
 
-@pytest.fixture
-def bucket(desk, oss_server, monkeypatch):
-    return Bucket(desk, oss_server, monkeypatch)
+def _door(server):
+    """Returns what says in an environment where a server is."""
+    if server.scheme != "az":
+        names = {"oss": "OSS_ENDPOINT", "s3": "AWS_ENDPOINT_URL", "gs": "STORAGE_EMULATOR_HOST"}
+        return {names[server.scheme]: server.endpoint}
+    account, key = (server.env[f"AZURE_STORAGE_ACCOUNT_{part}"] for part in ("NAME", "KEY"))
+    text = f"DefaultEndpointsProtocol=http;AccountName={account};AccountKey={key}"
+    return {"AZURE_STORAGE_CONNECTION_STRING": f"{text};BlobEndpoint={server.endpoint}/{account};"}
+
+
+OTHERS = ("s3", "gcs", "azure")
+
+
+@pytest.fixture(params=["oss", *(pytest.param(name, marks=pytest.mark.full) for name in OTHERS)])
+def bucket(request, desk, monkeypatch):
+    return Bucket(desk, request.getfixturevalue(f"{request.param}_server"), monkeypatch)
 
 
 def run(desk, bucket, source, **job):

@@ -13,7 +13,7 @@ import tensorflow as tf
 import yaml
 
 from pai_train import paiio
-from pai_train.errors import TableError
+from pai_train.errors import PaiTrainError, TableError
 from pai_train.paiio import settings
 from pai_train.spec.ddl import parse_ddl
 from pai_train.tables.iceberg import IcebergTables
@@ -95,6 +95,23 @@ def test_the_environment_says_which_catalog_lists_tables(monkeypatch, tmp_path):
     monkeypatch.setenv("PAI_TRAIN_TABLES_CATALOG", "sqllite:///catalog.db")
     with pytest.raises(TableError, match=r"^PAI_TRAIN_TABLES_CATALOG: not the address(.|\n)*did you mean sqlite"):
         settings.settings()
+
+
+def test_keys_of_the_environment_are_read_again(maxcompute_server, maxcompute_door, monkeypatch, tmp_path):
+    maxcompute_server.enter(monkeypatch)
+    monkeypatch.setattr(settings, "_configured", None)
+    monkeypatch.setenv("PAI_TRAIN_TABLES_ROOT", str(tmp_path))
+    monkeypatch.setenv("PAI_TRAIN_TABLES", "maxcompute")
+    monkeypatch.setenv("ODPS_PROJECT_NAME", maxcompute_door.project())
+    known = settings.settings()
+    assert known is settings.settings()
+    known.tables.ensure(known.ref("t"), parse_ddl("CREATE TABLE t (a STRING)"))
+    name = next(name for name in maxcompute_server.env if "SECRET" in name)
+    with monkeypatch.context() as other:
+        other.setenv(name, "another")
+        with pytest.raises(PaiTrainError):
+            settings.settings().tables.describe(known.ref("t"))
+    assert settings.settings().tables.describe(known.ref("t")) is not None
 
 
 @pytest.mark.parametrize("how", ["environment", "configure"])

@@ -120,15 +120,29 @@ def test_any_text_comes_back_from_its_line(texts, delimiter):
     table.rows = pa.record_batch({"a": column, "b": column})
     table.schema = table.rows.schema
     reader = LineReader(Settings(table, "lab"), delimiter, "", 0, 1)
-    _, lines = reader.read("t", len(texts))
+    lines = []
+    while (taken := reader.take("" if lines else "t", 2)).count:
+        assert (taken.first, taken.count) == (len(lines), len(taken.text.split(taken.separator)))
+        lines += taken.text.split(taken.separator)
     for line, text in zip(lines, texts, strict=True):
         (row,) = csv.reader(io.StringIO(line.decode(), newline=""), delimiter=delimiter)
         assert row == [text or ""] * 2
-    assert reader.needs_table
+
+
+@pytest.mark.parametrize("delimiter", [",", "§"])
+def test_any_bytes_come_back_from_their_line(delimiter):
+    texts = [b"\xff", b"", b"\xff\x00" * 3, None, b"a"]
+    table = Chunked([len(texts)], 3)
+    table.rows = pa.record_batch({"a": pa.array(texts, pa.binary()), "b": pa.array([1, None, 3, 4, 5])})
+    table.schema = table.rows.schema
+    taken = LineReader(Settings(table, "lab"), delimiter, "", 0, 1).take("t", 9)
+    ends = [b"1", b"", b"3", b"4", b"5"]
+    wanted = [(text or b"") + delimiter.encode() + end for text, end in zip(texts, ends, strict=True)]
+    assert taken.text.split(taken.separator) == wanted
 
 
 def test_a_control_character_delimits_plain_text():
     table = Chunked([1], 1)
     table.rows = pa.record_batch({"a": ['x, "y"'], "b": [1.5], "c": [True]})
     table.schema = table.rows.schema
-    assert LineReader(Settings(table, "lab"), "\x02", "", 0, 1).read("t", 1)[1] == [b'x, "y"\x021.5\x02true']
+    assert LineReader(Settings(table, "lab"), "\x02", "", 0, 1).take("t", 1).text == b'x, "y"\x021.5\x02true'
