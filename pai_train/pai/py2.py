@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import shutil
 import tokenize
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 _FIXERS = "fissix.fixes"
+_DIVISION = "pai_train.pai.py2_fixer"
+_FUTURE_DIVISION = re.compile(r"^from\s+__future__\s+import\s*(?:\([^)]*|[^\n(]*)\bdivision\b", re.MULTILINE)
 
 
 def converted(folder: Path, copy: Path, report: TextIO) -> Path:
@@ -48,8 +51,8 @@ def converted(folder: Path, copy: Path, report: TextIO) -> Path:
     return copy
 
 
-def _tools() -> dict[bool, Any]:
-    """Returns what converts files, by whether they are Python 3 already, where print is a function."""
+def _tools() -> dict[tuple[bool, bool], Any]:
+    """Returns what converts files, by whether print is a function there, and whether `/` gives fractions."""
     try:
         from fissix.refactor import RefactoringTool, get_fixers_from_package
     except ImportError:
@@ -58,7 +61,14 @@ def _tools() -> dict[bool, Any]:
         ) from None
     fixers = get_fixers_from_package(_FIXERS)
     rest = [fixer for fixer in fixers if not fixer.endswith(".fix_print")]
-    return {False: RefactoringTool(fixers), True: RefactoringTool(rest, {"print_function": True})}
+    return {
+        (function, fractions): RefactoringTool(
+            [*(rest if function else fixers), *([] if fractions else [_DIVISION])],
+            {"print_function": True} if function else None,
+        )
+        for function in (False, True)
+        for fractions in (False, True)
+    }
 
 
 def _files(folder: Path, copy: Path) -> Iterator[Path]:
@@ -80,8 +90,8 @@ def _read(path: Path) -> str:
     return text if text.endswith("\n") or not text else text + "\n"
 
 
-def _convert(tools: dict[bool, Any], text: str, path: Path) -> str:
-    tool = tools[_is_python3(text, path)]
+def _convert(tools: dict[tuple[bool, bool], Any], text: str, path: Path) -> str:
+    tool = tools[_is_python3(text, path), _FUTURE_DIVISION.search(text) is not None]
     try:
         return str(tool.refactor_string(text, str(path)))
     except Exception as error:

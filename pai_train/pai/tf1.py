@@ -17,7 +17,11 @@ from pai_train.errors import LaunchError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_OURS = {"contrib": "pai_train.pai.contrib", "estimator": "pai_train.pai.estimator"}
+_OURS = {
+    "contrib": "pai_train.pai.contrib",
+    "estimator": "pai_train.pai.estimator",
+    "examples": "pai_train.pai.examples",
+}
 """What TensorFlow no longer has, and where it is made anew; each is there or not."""
 
 _LONG_WAIT_S, _WAIT_S = 30, 1
@@ -149,6 +153,7 @@ def install(real: ModuleType, made: dict[str, Callable[[], ModuleType]]) -> None
     deprecation._PRINT_DEPRECATION_WARNINGS = False
     warnings.filterwarnings("ignore", r"`tf\.[\w.]+` is deprecated and will be removed", UserWarning)
     _short_waits()
+    _old_protocols(real.compat.v1.train)
     real.compat.v1.disable_v2_behavior()
     shim: Any = TensorFlow(real)
     sys.modules["tensorflow"] = shim
@@ -156,6 +161,27 @@ def install(real: ModuleType, made: dict[str, Callable[[], ModuleType]]) -> None
     if importlib.util.find_spec(_INSTALLED) is not None:
         importlib.import_module(_INSTALLED).install(shim)
     _old_flags(real.compat.v1.flags)
+
+
+def _old_protocols(train: Any) -> None:
+    """Lets servers take the names of PAI's own protocols, which are over TensorFlow's here."""
+    from pai_train.pai.protocols import plain
+
+    class Server(train.Server):  # type: ignore[misc]
+        """A server of one task."""
+
+        def __init__(
+            self,
+            server_or_cluster_def: Any,
+            job_name: str | None = None,
+            task_index: int | None = None,
+            protocol: str | None = None,
+            config: Any = None,
+            start: bool = True,
+        ) -> None:
+            super().__init__(server_or_cluster_def, job_name, task_index, plain(protocol), config, start)
+
+    train.Server = Server
 
 
 def _short_waits() -> None:
