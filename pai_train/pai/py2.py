@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tokenize
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,6 @@ def converted(folder: Path, copy: Path, report: TextIO) -> Path:
     Raises:
         LaunchError: The extra is not installed, or a file is neither Python 2 nor Python 3.
     """
-    tools = _tools()
     shutil.rmtree(copy, ignore_errors=True)
     for path in _files(folder, copy):
         target = copy / path.relative_to(folder)
@@ -44,31 +44,24 @@ def converted(folder: Path, copy: Path, report: TextIO) -> Path:
             target.symlink_to(path)
             continue
         before = _read(path)
-        after = _convert(tools, before, path)
+        after = _convert(before, path)
         target.write_text(after, encoding="utf-8")
         if lines := _changed(before, after):
             report.write(f"converted from Python 2: {path.relative_to(folder)}: {lines}\n")
     return copy
 
 
-def _tools() -> dict[tuple[bool, bool], Any]:
-    """Returns what converts files, by whether print is a function there, and whether `/` gives fractions."""
+@cache
+def _tool(print_function: bool, fractions: bool) -> Any:
+    """Returns what converts files in which print is a function or not, and `/` gives fractions or not."""
     try:
         from fissix.refactor import RefactoringTool, get_fixers_from_package
     except ImportError:
         raise LaunchError(
             "Python 2 sources are converted by fissix, which is not installed", todo="pip install 'pai_train[tf1]'"
         ) from None
-    fixers = get_fixers_from_package(_FIXERS)
-    rest = [fixer for fixer in fixers if not fixer.endswith(".fix_print")]
-    return {
-        (function, fractions): RefactoringTool(
-            [*(rest if function else fixers), *([] if fractions else [_DIVISION])],
-            {"print_function": True} if function else None,
-        )
-        for function in (False, True)
-        for fractions in (False, True)
-    }
+    fixers = [one for one in get_fixers_from_package(_FIXERS) if not (print_function and one.endswith(".fix_print"))]
+    return RefactoringTool([*fixers, *([] if fractions else [_DIVISION])], {"print_function": print_function})
 
 
 def _files(folder: Path, copy: Path) -> Iterator[Path]:
@@ -90,8 +83,8 @@ def _read(path: Path) -> str:
     return text if text.endswith("\n") or not text else text + "\n"
 
 
-def _convert(tools: dict[tuple[bool, bool], Any], text: str, path: Path) -> str:
-    tool = tools[_is_python3(text, path), _FUTURE_DIVISION.search(text) is not None]
+def _convert(text: str, path: Path) -> str:
+    tool = _tool(_is_python3(text, path), _FUTURE_DIVISION.search(text) is not None)
     try:
         return str(tool.refactor_string(text, str(path)))
     except Exception as error:

@@ -71,12 +71,13 @@ def _run(orders: Orders, flags: list[str]) -> int:
 
     with native_stderr(lambda text: None):
         real = tf1.load()
-        from pai_train.pai import names, remote_checkpoints, remote_files, remote_names
+        from pai_train.pai import names, old_python, remote_checkpoints, remote_files, remote_names
         from pai_train.pai.mirror import Mirror
 
     outputs = names.Outputs(orders.outputs, Path(orders.record))
     modules = names.install(real, outputs)
     tf1.install(real, modules)
+    old_python.install()
     if orders.folder != orders.cwd:
         _python2(real)
     mirror = Mirror(Path(orders.mirror))

@@ -161,6 +161,7 @@ def install(real: ModuleType, made: dict[str, Callable[[], ModuleType]]) -> None
     if importlib.util.find_spec(_INSTALLED) is not None:
         importlib.import_module(_INSTALLED).install(shim)
     _old_flags(real.compat.v1.flags)
+    _one_log()
 
 
 def _old_protocols(train: Any) -> None:
@@ -190,6 +191,13 @@ def _short_waits() -> None:
 
     init = SessionManager.__init__
     init.__defaults__ = tuple(_WAIT_S if value == _LONG_WAIT_S else value for value in init.__defaults__)
+
+
+def _one_log() -> None:
+    """Lets a message of TensorFlow be shown once: absl, whose `app.run` scripts call, would show it again."""
+    from absl import logging
+
+    logging.get_absl_handler().addFilter(lambda record: record.name != "tensorflow")
 
 
 def _old_flags(flags: Any) -> None:

@@ -182,6 +182,7 @@ class Estimator:
             every = [*input_hooks, *(hooks or ()), *(spec.evaluation_hooks or ())]
             scaffold = self._scaffold(spec)
             results = evaluation.evaluate(spec, checkpoint, steps, every, scaffold, self._config)
+        evaluation.log(results)
         evaluation.write_events(self.eval_dir(name), results)
         return results
 

@@ -49,7 +49,7 @@ class DataSet:
         if len(images) != len(labels):
             raise ValueError(f"wanted as many labels as images, got images {images.shape}, labels {labels.shape}")
         if reshape and not fake_data:
-            images = images.reshape(len(images), -1)
+            images = images.reshape(len(images), int(np.prod(images.shape[1:])))
         if dtype == tf.float32 and not fake_data:
             images = images.astype(np.float32) * np.float32(1 / 255)
         self._fake, self._order = fake_data, np.random.RandomState(seed)
