@@ -18,6 +18,8 @@ _ROOTS = {
     "tensorflow.contrib": "pai_train.pai.contrib",
     "tensorflow.estimator": "pai_train.pai.estimator",
     "tensorflow.examples": "pai_train.pai.examples",
+    "tensorflow.python.estimator": "pai_train.pai.estimator",
+    "tensorflow_estimator": "pai_train.pai.estimator",
 }
 
 
@@ -32,7 +34,8 @@ def install(tensorflow: ModuleType) -> None:
     for name, ours in _ROOTS.items():
         module = importlib.import_module(ours)
         sys.modules[name] = module
-        setattr(tensorflow, name.rpartition(".")[2], module)
+        if name.count(".") == 1:
+            setattr(tensorflow, name.rpartition(".")[2], module)
 
 
 class _Finder:
@@ -48,14 +51,17 @@ class _Finder:
         if root is None:
             return None
         parts = fullname.removeprefix(f"{root}.").split(".")
-        public = parts.index("python") if "python" in parts else len(parts)
+        inside = "python" in root or "python" in parts
+        public = (0 if "python" in root else parts.index("python")) if inside else len(parts)
         module: ModuleType = importlib.import_module(_ROOTS[root])
         try:
             for part in parts[:public]:
                 module = getattr(module, part)
             for part in parts[public:]:
                 inner = getattr(module, part, None)
-                module = inner if isinstance(inner, ModuleType) else module
+                # A namespace that scripts know says itself what it lacks; other modules are how ours is made.
+                namespace = isinstance(inner, ModuleType) and "__getattr__" in vars(inner)
+                module = inner if namespace else module
         except SymbolGone as gone:
             raise module_gone(fullname.replace("tensorflow", "tf", 1)) from gone
         return importlib.machinery.ModuleSpec(fullname, _Loader(module), is_package=True)

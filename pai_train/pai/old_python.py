@@ -48,6 +48,8 @@ def install() -> None:
     ):  # fmt: skip
         if not hasattr(module, name):
             setattr(module, name, value)
+    # A number in a list is shown as 0.5, not as np.float32(0.5): scripts write such texts into tables.
+    np.set_printoptions(legacy="1.25")
     for name in ("array", "asarray"):
         setattr(np, name, _of_uneven_rows(getattr(np, name)))
 

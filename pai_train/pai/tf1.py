@@ -162,6 +162,7 @@ def install(real: ModuleType, made: dict[str, Callable[[], ModuleType]]) -> None
         importlib.import_module(_INSTALLED).install(shim)
     _old_flags(real.compat.v1.flags)
     _one_log()
+    _old_cells()
 
 
 def _old_protocols(train: Any) -> None:
@@ -200,11 +201,38 @@ def _one_log() -> None:
     logging.get_absl_handler().addFilter(lambda record: record.name != "tensorflow")
 
 
+def _old_cells() -> None:
+    """Lets scripts with cells of their own import what those of old were made with."""
+    from pai_train.pai.contrib.rnn_linear import Linear, linear
+
+    cells = importlib.import_module("tensorflow.python.ops.rnn_cell_impl")
+    vars(cells).update(_Linear=Linear, _linear=linear)
+
+
 def _old_flags(flags: Any) -> None:
     """Lets scripts define flags whose names absl has taken since, and read them as they did."""
     known = flags.FLAGS
     for name in list(known):
         known[name].allow_override = True
+    values = type(known.__dict__["__wrapped"])
+    # PAI gives each script the same flags, and version 1.4 left alone those that a script does not define.
+    values._parse_flags = lambda self, args=None: self(
+        sys.argv if args is None else [sys.argv[0], *args], known_only=True
+    )
+    # `FLAGS.__flags` held values, and holds flags now: they print as their values.
+    _flag_class().__str__ = lambda self: str(self.value)
     wrapper = type(known)
-    wrapper._parse_flags = lambda self, args=None: self(sys.argv if args is None else [sys.argv[0], *args])
-    wrapper.__flags = property(lambda self: {name: self[name].value for name in self})
+    read = wrapper.__getattr__
+
+    def read_parsed(self: Any, name: str) -> Any:
+        if not self.is_parsed():
+            self(sys.argv, known_only=True)
+        return read(self, name)
+
+    wrapper.__getattr__ = read_parsed
+
+
+def _flag_class() -> Any:
+    from absl.flags import Flag
+
+    return Flag

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.servers.process import free_port
 
 SCRIPT = """
@@ -25,3 +27,30 @@ except tf.errors.NotFoundError as error:
 def test_a_server_of_pai(desk):
     table = desk.make("create table t(a int)", [4, 5])
     assert desk.done(SCRIPT, table, f"127.0.0.1:{free_port()}", tables=(table,)) == ["[4, 5]", "True"]
+
+
+FLAGS_READ_EARLY = """
+import tensorflow as tf
+flags = tf.app.flags
+flags.DEFINE_string("tables", "", "")
+FLAGS = flags.FLAGS
+%s
+flags.DEFINE_integer("steps", 3, "")
+def main(argv):
+    print(FLAGS.tables, FLAGS.steps, argv[1:])
+tf.app.run()
+"""
+
+EACH = """
+FLAGS._parse_flags()
+each = {name: "{}".format(value) for name, value in FLAGS.__flags.items()}
+assert each["tables"] == "a,b" and FLAGS.__flags["tables"].value == "a,b"
+"""
+
+
+@pytest.mark.parametrize(
+    "read", ["hosts = FLAGS.tables.split(',')", "FLAGS._parse_flags()", EACH], ids=["value", "all", "each"]
+)
+def test_flags_that_a_script_does_not_define(desk, read):
+    flags = ("--tables=a,b", "--buckets=oss://b/", "--steps=4", "--task_index=0")
+    assert desk.done(FLAGS_READ_EARLY % read, *flags) == ["a,b 4 ['--buckets=oss://b/', '--task_index=0']"]

@@ -15,6 +15,7 @@ assert np.in1d([1, 5], [5, 6]).tolist() == [False, True]
 assert isinstance({}, collections.Mapping) and isinstance([], collections.Iterable)
 assert inspect.getargspec(lambda a, b=2, *c: a)[0] == ["a", "b"]
 assert time.clock() >= 0
+assert str([np.float32(0.5), np.int64(3)]) == "[0.5, 3]"
 rows = np.array(list(zip([[1, 2], [3]], [4, 5])))
 print(rows.shape, rows.dtype, np.array([[1], [2, 3]])[1], np.array([[1, 2], [3, 4]]).shape)
 wrong = lambda: np.array([[1], [2, 3]], np.int32)

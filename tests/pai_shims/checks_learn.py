@@ -250,3 +250,34 @@ def check_strategies_of_one_copy(folder):
         C.distribute.ParameterServerStrategy(num_gpus_per_worker=2)
     with pytest.raises(ArgumentGone, match="train_distribute"):
         tf.estimator.RunConfig(train_distribute=object())
+
+
+def check_the_product_of_old_cells(_):
+    from tensorflow.contrib.rnn.python.ops.core_rnn_cell import _Linear, _linear
+
+    r = np.random.RandomState(0)
+    a, b = r.randn(3, 2).astype("float32"), r.randn(3, 4).astype("float32")
+    with tf.variable_scope("gates"):
+        product = _Linear([a, b], 5, True, bias_initializer=tf.constant_initializer(0.5))
+    with tf.variable_scope("gates", reuse=True):
+        again = _linear([a, b], 5, True)
+    assert [(one.op.name, one.shape.as_list()) for one in tf.global_variables()] == [
+        ("gates/kernel", [6, 5]), ("gates/bias", [5]),
+    ]  # fmt: skip
+    got, same, kernel = run(product([a, b]), again, tf.global_variables()[0])
+    np.testing.assert_allclose(got, np.concatenate([a, b], 1) @ kernel + 0.5, rtol=1e-5)
+    np.testing.assert_allclose(same, got)
+    with pytest.raises(ValueError, match="width"):
+        _linear(tf.zeros([3]), 2, False)
+
+
+def check_modules_inside_of_old(_):
+    from tensorflow.contrib.layers.python.layers import layers
+    from tensorflow.python.estimator.canned.dnn import DNNClassifier
+    from tensorflow.python.estimator.model_fn import ModeKeys
+    from tensorflow_estimator.python.estimator import run_config
+
+    assert layers.fully_connected is C.layers.fully_connected
+    assert DNNClassifier is tf.estimator.DNNClassifier
+    assert ModeKeys.TRAIN == tf.estimator.ModeKeys.TRAIN
+    assert run_config.RunConfig is tf.estimator.RunConfig
