@@ -51,8 +51,8 @@ class _Finder:
         if root is None:
             return None
         parts = fullname.removeprefix(f"{root}.").split(".")
-        inside = "python" in root or "python" in parts
-        public = (0 if "python" in root else parts.index("python")) if inside else len(parts)
+        names = [*root.split("."), *parts]
+        public = max(0, names.index("python") - root.count(".") - 1) if "python" in names else len(parts)
         module: ModuleType = importlib.import_module(_ROOTS[root])
         try:
             for part in parts[:public]:
@@ -60,8 +60,8 @@ class _Finder:
             for part in parts[public:]:
                 inner = getattr(module, part, None)
                 # A namespace that scripts know says itself what it lacks; other modules are how ours is made.
-                namespace = isinstance(inner, ModuleType) and "__getattr__" in vars(inner)
-                module = inner if namespace else module
+                if isinstance(inner, ModuleType) and "__getattr__" in vars(inner):
+                    module = inner
         except SymbolGone as gone:
             raise module_gone(fullname.replace("tensorflow", "tf", 1)) from gone
         return importlib.machinery.ModuleSpec(fullname, _Loader(module), is_package=True)
