@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pai_train import paiio
 from pai_train.errors import TableError
+from pai_train.pai.v1 import tf
 from pai_train.paiio import queue_io
 from pai_train.paiio.settings import ReadStyle, settings
 from pai_train.spec.address import parse_table
@@ -145,7 +146,7 @@ def _modules(made: _Made) -> dict[str, ModuleType]:
         "TableRecordReader": paiio.TableRecordReader,
         "TableRecordWriter": paiio.TableRecordWriter,
     }
-    prefetch: dict[str, Any] = {"prefetch": _prefetch}
+    prefetch: dict[str, Any] = {"prefetch": _prefetch, "make_prefetch_hook": _make_prefetch_hook}
     contents: dict[str, dict[str, Any]] = {
         "paiio": {**rows, **readers, **queues},
         "paiio.data": rows,
@@ -171,6 +172,11 @@ def _modules(made: _Made) -> dict[str, ModuleType]:
 def _prefetch(rows: Any, buffer_size: int = 2, **_: Any) -> Any:
     """Does what PAI's prefetch does for a dataset; a graph's tensors come as they are, read ahead by their dataset."""
     return rows.prefetch(buffer_size) if hasattr(rows, "prefetch") else rows
+
+
+def _make_prefetch_hook() -> Any:
+    """Returns a hook that does nothing: nothing that is read ahead needs to be started."""
+    return tf.train.SessionRunHook()
 
 
 def close_all(outputs: Outputs) -> None:

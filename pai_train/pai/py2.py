@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tokenize
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _FIXERS = "fissix.fixes"
 _NAMES = r"\([^)]*\)|(?:[^\n#\\]|\\\r?\n)*"
 _IMPORT = re.compile(rf"^[ \t]*(?:from[ \t]+(?P<package>[\w.]+)[ \t]+)?import[ \t]+(?P<names>{_NAMES})", re.MULTILINE)
+_DIVISION = "pai_train.pai.py2_fixer"
+_FUTURE_DIVISION = re.compile(r"^from\s+__future__\s+import\s*(?:\([^)]*|[^\n(]*)\bdivision\b", re.MULTILINE)
 
 
 def converted(entry: Path, folder: Path, copy: Path, report: TextIO, *, whole: bool) -> Path:
@@ -38,12 +41,11 @@ def converted(entry: Path, folder: Path, copy: Path, report: TextIO, *, whole: b
     Raises:
         LaunchError: The extra is not installed, or a file is neither Python 2 nor Python 3.
     """
-    tools = _tools()
     shutil.rmtree(copy, ignore_errors=True)
     changed: dict[Path, str] = {}
     for path in sorted(_files(folder, copy)) if whole else _imported(entry, folder):
         before = _read(path)
-        after = _convert(tools, before, path)
+        after = _convert(before, path)
         if lines := _changed(before, after):
             changed[path] = after
             report.write(f"converted from Python 2: {path.relative_to(folder)}: {lines}\n")
@@ -92,17 +94,17 @@ def _modules(place: Path, name: str) -> list[Path]:
     return [path for path in (*packages, place.joinpath(*parts[:-1], f"{parts[-1]}.py")) if path.is_file()]
 
 
-def _tools() -> dict[bool, Any]:
-    """Returns what converts files, by whether they are Python 3 already, where print is a function."""
+@cache
+def _tool(print_function: bool, fractions: bool) -> Any:
+    """Returns what converts files in which print is a function or not, and `/` gives fractions or not."""
     try:
         from fissix.refactor import RefactoringTool, get_fixers_from_package
     except ImportError:
         raise LaunchError(
             "Python 2 sources are converted by fissix, which is not installed", todo="pip install 'pai_train[tf1]'"
         ) from None
-    fixers = get_fixers_from_package(_FIXERS)
-    rest = [fixer for fixer in fixers if not fixer.endswith(".fix_print")]
-    return {False: RefactoringTool(fixers), True: RefactoringTool(rest, {"print_function": True})}
+    fixers = [one for one in get_fixers_from_package(_FIXERS) if not (print_function and one.endswith(".fix_print"))]
+    return RefactoringTool([*fixers, *([] if fractions else [_DIVISION])], {"print_function": print_function})
 
 
 def _files(folder: Path, copy: Path) -> Iterator[Path]:
@@ -124,8 +126,8 @@ def _read(path: Path) -> str:
     return text if text.endswith("\n") or not text else text + "\n"
 
 
-def _convert(tools: dict[bool, Any], text: str, path: Path) -> str:
-    tool = tools[_is_python3(text, path)]
+def _convert(text: str, path: Path) -> str:
+    tool = _tool(_is_python3(text, path), _FUTURE_DIVISION.search(text) is not None)
     try:
         return str(tool.refactor_string(text, str(path)))
     except Exception as error:

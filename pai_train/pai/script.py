@@ -71,12 +71,15 @@ def _run(orders: Orders, flags: list[str]) -> int:
 
     with native_stderr(lambda text: None):
         real = tf1.load()
-        from pai_train.pai import names, remote_checkpoints, remote_files, remote_names
+        from pai_train.pai import names, old_python, remote_checkpoints, remote_files, remote_names
         from pai_train.pai.mirror import Mirror
 
     outputs = names.Outputs(orders.outputs, Path(orders.record))
     modules = names.install(real, outputs)
     tf1.install(real, modules)
+    old_python.install()
+    if orders.folder != orders.cwd:
+        _python2(real)
     mirror = Mirror(Path(orders.mirror))
     for part in (remote_files, remote_names, remote_checkpoints):
         part.install(mirror)
@@ -90,6 +93,15 @@ def _run(orders: Orders, flags: list[str]) -> int:
         if orders.done:
             _stay(Path(orders.done))
     return code
+
+
+def _python2(real: Any) -> None:
+    """Lets a converted copy find text and division as they were; the script's own folder is where it runs."""
+    from pai_train import paiio
+    from pai_train.pai import py2_division, py2_text
+
+    py2_division.install()
+    py2_text.install(real, paiio.TableReader)
 
 
 def _stay(done: Path) -> None:

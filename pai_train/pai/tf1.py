@@ -17,7 +17,11 @@ from pai_train.errors import LaunchError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_OURS = {"contrib": "pai_train.pai.contrib", "estimator": "pai_train.pai.estimator"}
+_OURS = {
+    "contrib": "pai_train.pai.contrib",
+    "estimator": "pai_train.pai.estimator",
+    "examples": "pai_train.pai.examples",
+}
 """What TensorFlow no longer has, and where it is made anew; each is there or not."""
 
 _LONG_WAIT_S, _WAIT_S = 30, 1
@@ -158,6 +162,7 @@ def install(real: ModuleType, made: dict[str, Callable[[], ModuleType]]) -> None
     deprecation._PRINT_DEPRECATION_WARNINGS = False
     warnings.filterwarnings("ignore", r"`tf\.[\w.]+` is deprecated and will be removed", UserWarning)
     _short_waits()
+    _old_protocols(real.compat.v1.train)
     real.compat.v1.disable_v2_behavior()
     shim: Any = TensorFlow(real)
     sys.modules["tensorflow"] = shim
@@ -165,6 +170,29 @@ def install(real: ModuleType, made: dict[str, Callable[[], ModuleType]]) -> None
     if importlib.util.find_spec(_INSTALLED) is not None:
         importlib.import_module(_INSTALLED).install(shim)
     _old_flags(real.compat.v1.flags)
+    _one_log()
+    _old_cells()
+
+
+def _old_protocols(train: Any) -> None:
+    """Lets servers take the names of PAI's own protocols, which are over TensorFlow's here."""
+    from pai_train.pai.protocols import plain
+
+    class Server(train.Server):  # type: ignore[misc]
+        """A server of one task."""
+
+        def __init__(
+            self,
+            server_or_cluster_def: Any,
+            job_name: str | None = None,
+            task_index: int | None = None,
+            protocol: str | None = None,
+            config: Any = None,
+            start: bool = True,
+        ) -> None:
+            super().__init__(server_or_cluster_def, job_name, task_index, plain(protocol), config, start)
+
+    train.Server = Server
 
 
 def _short_waits() -> None:
@@ -175,11 +203,45 @@ def _short_waits() -> None:
     init.__defaults__ = tuple(_WAIT_S if value == _LONG_WAIT_S else value for value in init.__defaults__)
 
 
+def _one_log() -> None:
+    """Lets a message of TensorFlow be shown once: absl, whose `app.run` scripts call, would show it again."""
+    from absl import logging
+
+    logging.get_absl_handler().addFilter(lambda record: record.name != "tensorflow")
+
+
+def _old_cells() -> None:
+    """Lets scripts with cells of their own import what those of old were made with."""
+    from pai_train.pai.contrib.rnn_linear import Linear, linear
+
+    cells = importlib.import_module("tensorflow.python.ops.rnn_cell_impl")
+    vars(cells).update(_Linear=Linear, _linear=linear)
+
+
 def _old_flags(flags: Any) -> None:
     """Lets scripts define flags whose names absl has taken since, and read them as they did."""
     known = flags.FLAGS
     for name in list(known):
         known[name].allow_override = True
+    values = type(known.__dict__["__wrapped"])
+    # PAI gives each script the same flags, and version 1.4 left alone those that a script does not define.
+    values._parse_flags = lambda self, args=None: self(
+        sys.argv if args is None else [sys.argv[0], *args], known_only=True
+    )
+    # `FLAGS.__flags` held values, and holds flags now: they print as their values.
+    _flag_class().__str__ = lambda self: str(self.value)
     wrapper = type(known)
-    wrapper._parse_flags = lambda self, args=None: self(sys.argv if args is None else [sys.argv[0], *args])
-    wrapper.__flags = property(lambda self: {name: self[name].value for name in self})
+    read = wrapper.__getattr__
+
+    def read_parsed(self: Any, name: str) -> Any:
+        if not self.is_parsed():
+            self(sys.argv, known_only=True)
+        return read(self, name)
+
+    wrapper.__getattr__ = read_parsed
+
+
+def _flag_class() -> Any:
+    from absl.flags import Flag
+
+    return Flag

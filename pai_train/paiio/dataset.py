@@ -65,12 +65,12 @@ class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
         excluded_cols: str | None = None,
         slice_id: int = 0,
         slice_count: int = 1,
-        num_threads: int = 0,
-        capacity: int = 0,
+        num_threads: int | None = 0,
+        capacity: int | None = 0,
     ) -> None:
         check_choice(selected_cols, excluded_cols)
         check_slice(slice_id, slice_count)
-        self._threads = _threads(num_threads)
+        self._threads = _threads(num_threads or 0)
         reader = ChunkReader(
             settings(),
             read_defaults(record_defaults),
@@ -78,7 +78,7 @@ class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
             excluded_cols=excluded_cols,
             slice_id=slice_id,
             slice_count=slice_count,
-            unit_rows=_unit_rows(capacity, self._threads),
+            unit_rows=_unit_rows(capacity or 0, self._threads),
         )
         self._lease = Lease(readers, reader)
         self._rows: Rows | None = None

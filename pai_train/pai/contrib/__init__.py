@@ -9,8 +9,9 @@ from __future__ import annotations
 from pai_train.pai.gone import absent
 
 MODULES = (
-    "crf", "data", "distribute", "estimator", "feature_column", "framework", "layers", "learn", "lookup", "losses",
-    "metrics", "opt", "predictor", "rnn", "seq2seq", "slim", "training", "util",
+    "crf", "data", "deprecated", "distribute", "estimator", "feature_column", "framework", "layers", "learn",
+    "legacy_seq2seq", "lookup", "losses", "metrics", "opt", "predictor", "rnn", "seq2seq", "slim", "tensorboard", "tpu",
+    "training", "util",
 )  # fmt: skip
 
 __getattr__ = absent("tf.contrib", *MODULES, package=__name__)

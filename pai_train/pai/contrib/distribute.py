@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pai_train.pai.gone import absent
+from pai_train.pai.gone import absent, argument_gone
 from pai_train.pai.v1 import tf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MirroredStrategy", "OneDeviceStrategy"]
+__all__ = ["MirroredStrategy", "OneDeviceStrategy", "ParameterServerStrategy"]
 
 
 def MirroredStrategy(  # noqa: N802
@@ -30,6 +30,25 @@ def MirroredStrategy(  # noqa: N802
 def OneDeviceStrategy(device: str) -> Any:  # noqa: N802
     """Returns TensorFlow's strategy of one device."""
     return tf.distribute.OneDeviceStrategy(device)
+
+
+class ParameterServerStrategy:
+    """Says that variables are on parameter servers and each worker trains for itself: what estimators do in a cluster.
+
+    Args:
+        num_gpus_per_worker: At most 1: a worker has one copy of the model.
+
+    Raises:
+        ArgumentGone: More GPUs than one.
+    """
+
+    def __init__(self, num_gpus_per_worker: int = 0) -> None:
+        if num_gpus_per_worker > 1:
+            raise argument_gone(
+                "tf.contrib.distribute.ParameterServerStrategy", f"num_gpus_per_worker={num_gpus_per_worker}",
+                "run more workers with a GPU each",
+            )  # fmt: skip
+        self.num_replicas_in_sync = 1
 
 
 _DISTRIBUTE = {"CrossDeviceOps", "get_loss_reduction", "get_strategy", "has_strategy", "in_cross_replica_context"}

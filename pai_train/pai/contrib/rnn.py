@@ -135,4 +135,8 @@ def __getattr__(name: str) -> Any:
         from pai_train.pai.contrib import rnn_cells
 
         return getattr(rnn_cells, name)
+    if name in ("_Linear", "_linear"):
+        from pai_train.pai.contrib import rnn_linear
+
+        return getattr(rnn_linear, name[1:])
     return _absent(name)

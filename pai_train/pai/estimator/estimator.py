@@ -182,6 +182,7 @@ class Estimator:
             every = [*input_hooks, *(hooks or ()), *(spec.evaluation_hooks or ())]
             scaffold = self._scaffold(spec)
             results = evaluation.evaluate(spec, checkpoint, steps, every, scaffold, self._config)
+        evaluation.log(results)
         evaluation.write_events(self.eval_dir(name), results)
         return results
 
@@ -276,10 +277,14 @@ class Estimator:
         tf.set_random_seed(self._config.tf_random_seed)
         tf.train.get_or_create_global_step()
         with tf.device("/cpu:0"):
-            return tensors_of(call_input_fn(input_fn, mode, self.params, self.config))
+            return tensors_of(call_input_fn(input_fn, mode, self._params_in(mode), self.config))
 
     def _spec(self, features: Any, labels: Any, mode: str) -> EstimatorSpec:
-        return call_model_fn(self._model_fn, features, labels, mode, self.params, self.config)
+        return call_model_fn(self._model_fn, features, labels, mode, self._params_in(mode), self.config)
+
+    def _params_in(self, mode: str) -> Any:
+        """Returns the hyper-parameters as functions get them in a mode."""
+        return self.params
 
     def _serving_graph(self, serving_input_receiver_fn: Callable[[], Any]) -> tuple[Any, EstimatorSpec]:
         tf.set_random_seed(self._config.tf_random_seed)

@@ -67,6 +67,12 @@ def evaluate(
     return dict(final.final_ops_values)
 
 
+def log(results: Mapping[str, Any]) -> None:
+    """Says an evaluation's numbers, as people look for them in logs."""
+    numbers = ", ".join(f"{name} = {value}" for name, value in sorted(results.items()) if not isinstance(value, bytes))
+    tf.logging.info("Saving dict for global step %d: %s", results["global_step"], numbers)
+
+
 def write_events(folder: str, results: Mapping[str, Any]) -> None:
     """Writes an evaluation's numbers as events of its step."""
     summary = tf.Summary()

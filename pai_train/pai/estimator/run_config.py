@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from pai_train.pai.gone import argument_gone
+from pai_train.pai.protocols import plain
 from pai_train.pai.v1 import tf
 
 _UNSET: Any = object()
@@ -36,10 +37,10 @@ class RunConfig:
         keep_checkpoint_max: How many checkpoints are kept, 0 or None for all.
         keep_checkpoint_every_n_hours: One more is kept for each such time.
         log_step_count_steps: Steps between the logged speed, None for none.
-        train_distribute: Not given here.
+        train_distribute: A strategy of one copy of the model; it changes nothing.
         device_fn: From an operation to a device.
         protocol: The servers' protocol, grpc if none.
-        eval_distribute: Not given here.
+        eval_distribute: As `train_distribute`.
         experimental_distribute: Not given here.
         experimental_max_worker_delay_secs: The longest a worker waits before it starts; none waits unless told.
         session_creation_timeout_secs: How long a worker waits for the chief.
@@ -76,7 +77,8 @@ class RunConfig:
             "eval_distribute": eval_distribute,
             "experimental_distribute": experimental_distribute,
         }.items():
-            if value is not None:
+            # One copy of the model is what an estimator trains without a strategy.
+            if value is not None and getattr(value, "num_replicas_in_sync", 0) != 1:
                 raise argument_gone(
                     "tf.estimator.RunConfig", f"{name}={value!r}",
                     "run ps and workers (a TF_CONFIG with a cluster), or leave it out for one device",
@@ -90,14 +92,14 @@ class RunConfig:
             save_checkpoints_secs = None
         self.save_checkpoints_steps, self.save_checkpoints_secs = save_checkpoints_steps, save_checkpoints_secs
         self.tf_random_seed, self.save_summary_steps = tf_random_seed, save_summary_steps
-        self.session_config, self.device_fn, self.protocol = session_config, device_fn, protocol
+        self.session_config, self.device_fn, self.protocol = session_config, device_fn, plain(protocol)
         self.keep_checkpoint_max = keep_checkpoint_max
         self.keep_checkpoint_every_n_hours = keep_checkpoint_every_n_hours
         self.log_step_count_steps = log_step_count_steps
         self.max_worker_delay_secs = experimental_max_worker_delay_secs
         self.session_creation_timeout_secs = session_creation_timeout_secs
         self.checkpoint_save_graph_def = checkpoint_save_graph_def
-        self.train_distribute = self.eval_distribute = None
+        self.train_distribute, self.eval_distribute = train_distribute, eval_distribute
         self._tf_config = json.loads(os.environ.get("TF_CONFIG") or "{}")
         self._place()
         chosen = model_dir if model_dir is not None else self._tf_config.get("model_dir")

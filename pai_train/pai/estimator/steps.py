@@ -41,7 +41,7 @@ def run_steps(
         chief_hooks.insert(0, saver)
     elif listeners:
         raise ValueError("Estimator.train: there are saving_listeners and no checkpoints are made")
-    stepped = False
+    loss = None
     with tf.train.MonitoredTrainingSession(
         master=config.master,
         is_chief=config.is_chief,
@@ -56,9 +56,10 @@ def run_steps(
         log_step_count_steps=config.log_step_count_steps,
     ) as session:
         while not session.should_stop():
-            session.run([spec.train_op, spec.loss])
-            stepped = True
-    if not stepped:
+            _, loss = session.run([spec.train_op, spec.loss])
+    if loss is not None:
+        tf.logging.info("Loss for final step: %s.", loss)
+    else:
         tf.logging.warning("Estimator.train: no step was made, the input may be empty")
 
 

@@ -1,4 +1,4 @@
-"""`tf.contrib.learn`: the names that became `tf.estimator`'s."""
+"""`tf.contrib.learn`: the names that became `tf.estimator`'s, vocabularies of texts, and the data sets of tutorials."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ class ModeKeys:
     INFER = _estimator.ModeKeys.PREDICT
 
 
-__getattr__: Any = absent("tf.contrib.learn")
+__getattr__: Any = absent("tf.contrib.learn", "datasets", "preprocessing", package=__name__)

@@ -1,0 +1,133 @@
+"""Scripts of Python 2: their division, and text that was bytes there."""
+
+from __future__ import annotations
+
+import ast
+import operator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pai_train.pai import py2, py2_division
+from pai_train.pai.py2_text import as_text
+
+DIVISION = """
+import numpy as np
+import tensorflow as tf
+rows = 10
+print range(rows / 4), 7 / 2 * 2, -7 / 2, 7 / 2.0, 7.0 / 2
+mean = np.array([7, 8]) / 2
+mean /= 2
+half = np.array([7.0]) / 2
+rows /= 3
+a = tf.constant([7, 9])
+with tf.Session() as sess:
+    print mean.tolist(), half.tolist(), rows, sess.run(tf.to_float(a) / 2).tolist(), sess.run(a / 2).tolist()
+"""
+
+
+def test_whole_numbers_are_rounded_down(desk):
+    assert desk.done(DIVISION, py2=True) == ["[0, 1] 6 -4 3.5 3.5", "[1, 2] [3.5] 3 [3.5, 4.5] [3, 4]"]
+
+
+@pytest.mark.parametrize(
+    "future",
+    ["from __future__ import division", "from __future__ import (print_function,\n    division)"],
+    ids=["plain", "several"],
+)
+def test_scripts_that_want_fractions_get_them(desk, future):
+    assert desk.done(f"# -*- coding: utf-8 -*-\n{future}\nassert 7 / 2 == 3.5\nprint('%g' % (7 / 2))", py2=True) == [
+        "3.5"
+    ]
+
+
+def test_a_word_is_not_an_import(desk):
+    script = "from __future__ import print_function\n# division\ndivision = 7 / 2\nprint(division)"
+    assert desk.done(script, py2=True) == ["3"]
+
+
+numbers = st.one_of(st.integers(1, 9), st.sampled_from(["0.5", "3.0", "(2 + 1)", "f(4)", "x[0]"]))
+terms = st.recursive(
+    numbers.map(str),
+    lambda inner: st.builds("{} {} {}".format, inner, st.sampled_from("/*/+-/%"), inner.map("({})".format)),
+    max_leaves=8,
+)
+
+
+class Python2(ast.NodeTransformer):
+    """The same by the other way: the tree of the source, with a division of its own."""
+
+    def visit_BinOp(self, node):
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.Div):
+            return node
+        return ast.Call(ast.Name("divide", ast.Load()), [node.left, node.right], [])
+
+
+@settings(max_examples=60, deadline=None)
+@given(terms)
+def test_expressions_divide_as_they_did(source):
+    def divide(left, right):
+        return (operator.floordiv if isinstance(left, int) and isinstance(right, int) else operator.truediv)(
+            left, right
+        )
+
+    tree = ast.fix_missing_locations(Python2().visit(ast.parse(source, mode="eval")))
+    names = {"f": lambda x: x, "x": [5], "divide": divide, py2_division.NAME: py2_division.divided}
+    converted = str(py2._tool(False, False).refactor_string(f"y = {source}\n", "x"))
+    assert "/" not in converted.replace("//", "")
+    try:
+        wanted = eval(compile(tree, "x", "eval"), names)  # noqa: S307
+    except (ZeroDivisionError, OverflowError) as error:
+        with pytest.raises(type(error)):
+            exec(converted, names)
+        return
+    exec(converted, names)
+    assert names["y"] == wanted
+    assert type(names["y"]) is type(wanted)
+
+
+TEXT = """
+import sys
+import numpy as np
+import tensorflow as tf
+
+def first(line):
+    parts = line.split(',')
+    return parts[0], np.int64(len(parts))
+
+def main(_):
+    reader = tf.python_io.TableReader(sys.argv[1])
+    records = reader.read(2)
+    print [record[0].split(',')[0] for record in records], records[0][0] == 'a,b', records[1][1]
+    print records[0][0].decode('utf-8') + u'!', type(records[0][1]).__name__
+    line = tf.data.TableRecordDataset(sys.argv[1], ['', 0]).make_one_shot_iterator().get_next()[0]
+    name, count = tf.py_func(first, [line], [tf.string, tf.int64])
+    both = tf.stack([name, line])
+    with tf.Session() as sess:
+        print sess.run(name), sess.run({'both': both})['both'].tolist(), sess.run(tf.constant('x')) == 'x'
+        print sess.run(tf.constant([[1, 2]])).tolist(), repr(sess.run(tf.constant(b'\\xff\\xfe')))
+
+tf.app.run()
+"""
+
+
+def test_text_is_text(desk):
+    table = desk.make("create table t(a string, n bigint)", ["a,b", "c,d,é"], [1, 2])
+    assert desk.done(TEXT, table, tables=(table,), py2=True) == [
+        "['a', 'c'] True 2",
+        "a,b! int",
+        "a ['c', 'c,d,é'] True",
+        "[[1, 2]] b'\\xff\\xfe'",
+    ]
+
+
+def test_values_that_hold_text():
+    given_ = {"a": (b"x", [np.array([b"y", b"\xff"], object), 3]), "b": None}
+    found = as_text(given_)
+    assert found["a"][0] == "x"
+    assert found["a"][1][0].tolist() == ["y", b"\xff"]
+    assert found["a"][1][1] == 3
+    assert given_["a"][0] == b"x"
