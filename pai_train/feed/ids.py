@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pai_train.errors import DataError
 from pai_train.feed.fingerprint import fingerprints
+from pai_train.tables.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,8 @@ OUTSIDE = -1
 """Stands for a text outside of a vocabulary that has no buckets for such."""
 NULL = -2
 
+_KNOWN_BYTES = 16 * 2**20
+"""Dictionaries, and their ids, that are kept."""
 _SEARCHED = 4096
 """Values of a vocabulary from which on a search by fingerprints costs less than Arrow's hash table, made each time."""
 
@@ -58,6 +61,7 @@ class Ids:
         self.vocabulary = values
         self.buckets = buckets
         self.size = len(values) + buckets
+        self._known = Recent(_KNOWN_BYTES, lambda found: max(1, found[0].get_total_buffer_size() + found[1].nbytes))
         if not 1 <= self.size <= MOST:
             raise DataError("not a number of ids", got=f"{self.size:,}", wanted=f"1 to {MOST:,}")
 
@@ -82,23 +86,35 @@ class Ids:
             column: Strings, plain or dictionary encoded: then each value of the dictionary is looked up once.
             default: Text that stands for null, and for the empty text.
         """
-        missing = NULL if default is None else int(self._looked_up(pa.array([default], pa.string()))[0])
-        if pa.types.is_dictionary(column.type):
-            # One place more, for null.
-            ids = np.append(self._filled(column.dictionary, default, missing), np.int32(missing))
-            indices = column.indices
-            places = indices.fill_null(len(ids) - 1) if indices.null_count else indices
-            taken: npt.NDArray[np.int32] = ids.take(places.to_numpy(), mode="clip")
-            return taken
-        return self._filled(column, default, missing)
+        if not pa.types.is_dictionary(column.type):
+            return self._filled(column, default)
+        ids = self._of_dictionary(column.dictionary, default)
+        indices = column.indices
+        places = indices.fill_null(len(ids) - 1) if indices.null_count else indices
+        taken: npt.NDArray[np.int32] = ids.take(places.to_numpy(), mode="clip")
+        return taken
 
-    def _filled(self, values: pa.Array, default: str | None, missing: int) -> npt.NDArray[np.int32]:
+    def _of_dictionary(self, values: pa.Array, default: str | None) -> npt.NDArray[np.int32]:
+        """Returns the ids of a dictionary, and one more for null; it is that of many batches, and looked up once."""
+        where = tuple(0 if buffer is None else buffer.address for buffer in values.buffers())
+
+        def look_up() -> tuple[pa.Array, npt.NDArray[np.int32]]:
+            # The values are kept too, so that no others take their place in memory.
+            return values, np.append(self._filled(values, default), np.int32(self._missing(default)))
+
+        found: npt.NDArray[np.int32] = self._known.get((where, values.offset, len(values), default), look_up)[1]
+        return found
+
+    def _filled(self, values: pa.Array, default: str | None) -> npt.NDArray[np.int32]:
         ids = self._looked_up(values)
         if values.null_count:
-            ids[pc.is_null(values).to_numpy(zero_copy_only=False)] = missing
+            ids[pc.is_null(values).to_numpy(zero_copy_only=False)] = self._missing(default)
         if default:
-            ids[pc.equal(values, "").fill_null(False).to_numpy(zero_copy_only=False)] = missing
+            ids[pc.equal(values, "").fill_null(False).to_numpy(zero_copy_only=False)] = self._missing(default)
         return ids
+
+    def _missing(self, default: str | None) -> int:
+        return NULL if default is None else int(self._looked_up(pa.array([default], pa.string()))[0])
 
     def _looked_up(self, values: pa.Array) -> npt.NDArray[np.int32]:
         if not len(self.vocabulary):
