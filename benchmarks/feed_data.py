@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from pai_train.spec.address import TableRef
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from pai_train.tables.iceberg import IcebergTables
 
 NARROW = {**{f"f{i}": "DOUBLE" for i in range(4)}, "kind": "STRING"}
+LIFE = {
+    **{f"f{i}": "DOUBLE" for i in range(7)},
+    **{f"i{i}": "BIGINT" for i in range(7)},
+    **{f"s{i}": "STRING" for i in range(26)},
+}
 WIDE = {**{f"i{i}": "BIGINT" for i in range(14)}, **{f"s{i}": "STRING" for i in range(26)}}
 ARROW = {"DOUBLE": pa.float64(), "BIGINT": pa.int64(), "STRING": pa.string()}
 KINDS = np.array(["Iris-setosa", "Iris-virginica", "Iris-versicolor"], object)
@@ -36,12 +42,20 @@ class Shape:
         columns: MaxCompute types by name.
         rows: How many.
         values: How many different ones the columns of strings have, in turn, of 8 bytes each; 0 for three plants.
+        as_in_life: Numbers of all digits, every other column of strings of uneven length, 8 to 64 bytes, and a
+            twentieth of every third column null.
     """
 
     name: str
     columns: dict[str, str]
     rows: int
     values: tuple[int, ...]
+    as_in_life: bool = False
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """What stands for null, by name."""
+        return {name: {"DOUBLE": 0.0, "BIGINT": 0, "STRING": "-"}[kind] for name, kind in self.columns.items()}
 
     @property
     def arrow(self) -> dict[str, pa.DataType]:
@@ -60,13 +74,20 @@ class Shape:
         values = itertools.cycle(self.values)
         for name, kind in self.columns.items():
             if kind == "DOUBLE":
-                made[name] = np.round(random.normal(size=rows), 4)
+                found = random.normal(size=rows)
+                made[name] = found if self.as_in_life else np.round(found, 4)
             elif kind == "BIGINT":
                 made[name] = random.integers(0, 2**31, rows)
             elif not (count := next(values)):
                 made[name] = KINDS[random.integers(0, 3, rows)]
             else:
-                made[name] = pa.array(random.integers(10**7, 10**7 + count, rows)).cast(pa.string())
+                numbers = random.integers(10**7, 10**7 + count, rows)
+                made[name] = pa.array(numbers).cast(pa.string())
+                if self.as_in_life and count > 1_000:
+                    made[name] = pc.binary_repeat(made[name], pa.array(numbers % 8 + 1))
+        if self.as_in_life:
+            for name in list(made)[::3]:
+                made[name] = pc.if_else(pa.array(random.random(rows) < 0.05), None, made[name])
         return pa.record_batch(made)
 
 
@@ -106,12 +127,12 @@ def write_tfrecord(shape: Shape, path: Path) -> None:
             return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(value).encode()]))
 
-    examples = [
-        tf.train.Example(
-            features=tf.train.Features(feature={name: feature(value) for name, value in row.items()})
-        ).SerializeToString()
-        for row in shape.batch(0, 16384).to_pylist()
-    ]
+    def example(row: dict[str, Any]) -> bytes:
+        found = {name: feature(value) for name, value in row.items() if value is not None}
+        text: bytes = tf.train.Example(features=tf.train.Features(feature=found)).SerializeToString()
+        return text
+
+    examples = [example(row) for row in shape.batch(0, 16384).to_pylist()]
     with tf.io.TFRecordWriter(str(path)) as writer:
         for example in itertools.islice(itertools.cycle(examples), shape.rows):
             writer.write(example)

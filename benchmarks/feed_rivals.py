@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.dataset as pads
 
@@ -26,10 +23,11 @@ STEP_ROWS = 64
 
 def stream(path: Path, shape: Shape) -> int:
     """Pyarrow's own CSV stream in blocks of 1 MiB, without tensors."""
-    return sum(batch.num_rows for batch in _csv_batches(path, shape))
+    return sum(batch.num_rows for batch in csv_batches(path, shape))
 
 
-def _csv_batches(path: Path, shape: Shape) -> Iterator[pa.RecordBatch]:
+def csv_batches(path: Path, shape: Shape) -> Iterator[pa.RecordBatch]:
+    """Yields what pyarrow's own stream gives; strings as bytes, which need no check."""
     read = pa_csv.ReadOptions(column_names=list(shape.columns), block_size=2**20)
     binary = {name: pa.binary() if kind == pa.string() else kind for name, kind in shape.arrow.items()}
     yield from pa_csv.open_csv(path, read, convert_options=pa_csv.ConvertOptions(column_types=binary))
@@ -41,7 +39,8 @@ def scan(files: Sequence[str], columns: Sequence[str] | None = None) -> int:
     return sum(batch.num_rows for batch in pads.dataset(files).to_batches(columns=wanted))
 
 
-def _defaults(shape: Shape) -> list[np.ndarray[Any, Any]]:
+def csv_defaults(shape: Shape) -> list[np.ndarray[Any, Any]]:
+    """Returns what TensorFlow's decoder is told of each column: its type, and what stands for null."""
     empty = {"DOUBLE": np.zeros(1), "BIGINT": np.zeros(1, np.int64), "STRING": np.array([b""], object)}
     return [empty[kind] for kind in shape.columns.values()]
 
@@ -51,7 +50,7 @@ def row_at_a_time(path: Path, shape: Shape, size: int) -> int:
     import tensorflow as tf
 
     tf1 = tf.compat.v1
-    defaults = _defaults(shape)
+    defaults = csv_defaults(shape)
     with tf.Graph().as_default(), tf1.Session() as session:
         names = tf1.train.string_input_producer([str(path)], num_epochs=1, shuffle=False)
         _, line = tf1.TextLineReader().read(names)
@@ -71,102 +70,66 @@ def row_at_a_time(path: Path, shape: Shape, size: int) -> int:
     return rows
 
 
-def text_lines(path: Path, shape: Shape, size: int) -> int:
-    """Lines in batches, each decoded by one call, with all that tf.data tunes."""
-    import tensorflow as tf
-
-    defaults = _defaults(shape)
-    dataset = tf.data.TextLineDataset(str(path)).batch(size)
-    dataset = dataset.map(lambda lines: tf.io.decode_csv(lines, defaults), num_parallel_calls=tf.data.AUTOTUNE)
-    return _counted(dataset.prefetch(tf.data.AUTOTUNE))
-
-
-def _counted(dataset: Any) -> int:
-    return sum(int(batch[0].shape[0]) for batch in dataset)
-
-
-def _read_ahead(made: Iterator[Any], depth: int = 4) -> Iterator[Any]:
-    ready: queue.Queue[Any] = queue.Queue(depth)
-
-    def fill() -> None:
-        for one in made:
-            ready.put(one)
-        ready.put(None)
-
-    threading.Thread(target=fill, daemon=True).start()
-    while (one := ready.get()) is not None:
-        yield one
-
-
-def csv_chunks(path: Path, shape: Shape, size: int) -> int:
-    """Pyarrow's chunks read by a thread, given to tf.data as they are, strings as objects, cut into batches there."""
-    import tensorflow as tf
-
-    kinds = {"DOUBLE": tf.float64, "BIGINT": tf.int64, "STRING": tf.string}
-    signature = tuple(tf.TensorSpec([None], kinds[kind]) for kind in shape.columns.values())
-
-    def chunks() -> Iterator[tuple[Any, ...]]:
-        made = (tuple(c.to_numpy(zero_copy_only=False) for c in b.columns) for b in _csv_batches(path, shape))
-        yield from _read_ahead(made)
-
-    dataset = tf.data.Dataset.from_generator(chunks, output_signature=signature)
-    return _counted(dataset.rebatch(size).prefetch(tf.data.AUTOTUNE))
-
-
-def table_chunks(files: Sequence[str], shape: Shape, size: int) -> int:
-    """Pyarrow's scanner read by a thread, dictionaries gathered by TensorFlow, cut into batches there."""
-    import tensorflow as tf
-
-    texts = [name for name, kind in shape.columns.items() if kind == "STRING"]
-    written = pads.ParquetFileFormat(read_options=pads.ParquetReadOptions(dictionary_columns=set(texts)))
-    kinds = {"DOUBLE": tf.float64, "BIGINT": tf.int64}
-    signature: list[Any] = []
-    for kind in shape.columns.values():
-        pair = [tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)]
-        signature += pair if kind == "STRING" else [tf.TensorSpec([None], kinds[kind])]
-
-    def arrays(batch: pa.RecordBatch) -> tuple[Any, ...]:
-        made: list[Any] = []
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            if name in texts:
-                values = pc.cast(column.dictionary, pa.binary()).to_numpy(zero_copy_only=False)
-                made += [values, column.indices.to_numpy()]
-            else:
-                made.append(column.to_numpy())
-        return tuple(made)
-
-    def gathered(*parts: Any) -> tuple[Any, ...]:
-        left = iter(parts)
-        return tuple(
-            tf.gather(next(left), next(left)) if kind == "STRING" else next(left) for kind in shape.columns.values()
-        )
-
-    def chunks() -> Iterator[tuple[Any, ...]]:
-        yield from _read_ahead(map(arrays, pads.dataset(files, format=written).to_batches()))
-
-    dataset = tf.data.Dataset.from_generator(chunks, output_signature=tuple(signature))
-    dataset = dataset.map(gathered, num_parallel_calls=2, deterministic=True)
-    return _counted(dataset.rebatch(size).prefetch(tf.data.AUTOTUNE))
-
-
 def parse_examples(path: Path, shape: Shape, size: int) -> int:
     """TFRecord the fast way: batches, parsed together, with all that tf.data tunes."""
     import tensorflow as tf
 
     kinds = {"DOUBLE": tf.float32, "BIGINT": tf.int64, "STRING": tf.string}
-    features = {name: tf.io.FixedLenFeature([], kinds[kind]) for name, kind in shape.columns.items()}
+    features = {
+        name: tf.io.FixedLenFeature([], kinds[kind], shape.defaults[name]) for name, kind in shape.columns.items()
+    }
     dataset = tf.data.TFRecordDataset(str(path)).batch(size)
     dataset = dataset.map(lambda texts: tf.io.parse_example(texts, features), num_parallel_calls=tf.data.AUTOTUNE)
     name = next(iter(shape.columns))
     return sum(int(batch[name].shape[0]) for batch in dataset.prefetch(tf.data.AUTOTUNE))
 
 
-def hugging_face(files: Sequence[str], size: int, rows: int) -> int:
-    """Hugging Face datasets as it is documented for TensorFlow."""
-    from datasets import Dataset
+class HuggingFace:
+    """Hugging Face datasets as it is documented for TensorFlow; opened once.
 
-    dataset = Dataset.from_parquet(list(files)).select(range(rows)).to_tf_dataset(batch_size=size, shuffle=False)
-    return sum(int(next(iter(batch.values())).shape[0]) for batch in dataset)
+    Args:
+        files: Parquet files.
+        cache: Where the library may keep what it makes of them.
+        rows: How many rows are read.
+    """
+
+    def __init__(self, files: Sequence[str], cache: Path, rows: int) -> None:
+        import datasets
+
+        datasets.disable_progress_bars()
+        self._rows = datasets.Dataset.from_parquet(list(files), cache_dir=str(cache)).select(range(rows))
+
+    def read(self, size: int) -> int:
+        """Reads to the end and returns how many rows came."""
+        batches = self._rows.to_tf_dataset(batch_size=size, shuffle=False)
+        return sum(int(next(iter(batch.values())).shape[0]) for batch in batches)
+
+
+class RayData:
+    """Ray Data as it is documented for TensorFlow, on all cores of this machine; started once.
+
+    Args:
+        files: Parquet files.
+        rows: How many rows are read.
+    """
+
+    def __init__(self, files: Sequence[str], rows: int) -> None:
+        import ray
+
+        if not ray.is_initialized():
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        self._rows = ray.data.read_parquet(list(files)).limit(rows).materialize()
+
+    def read(self, size: int) -> int:
+        """Reads to the end and returns how many rows came."""
+        return sum(int(next(iter(batch.values())).shape[0]) for batch in self._rows.iter_tf_batches(batch_size=size))
+
+    def close(self) -> None:
+        """Ends what was started."""
+        import ray
+
+        ray.shutdown()
 
 
 class WaitingSource:

@@ -51,6 +51,9 @@ class Result:
         min: Smallest ratio.
         max: Largest ratio.
         repetitions: How many there were.
+        part: Which part of a benchmark it belongs to, such as `csv-narrow`; "" where there are none.
+        batch: Rows of a batch; 0 where that is not what differs.
+        against: What stands below the ratio, where a picture shows it.
     """
 
     case: str
@@ -60,6 +63,9 @@ class Result:
     max: float
     repetitions: int
     most: bool = False
+    part: str = ""
+    batch: int = 0
+    against: str = ""
 
     @property
     def kept(self) -> bool:
@@ -82,16 +88,25 @@ def judged(case: str, ratios: Iterable[float], required: float | None, *, most: 
     return Result(case, statistics.median(found), required, min(found), max(found), len(found), most)
 
 
-def in_turns(ways: dict[str, Way], repetitions: int) -> dict[str, list[float]]:
+def in_turns(
+    ways: dict[str, Way], repetitions: int, told: Callable[[str], None] = lambda _: None
+) -> dict[str, list[float]]:
     """Runs all ways one after the other, again and again; the first turn is not counted.
+
+    Args:
+        ways: By name.
+        repetitions: How many turns are counted.
+        told: Takes a line about each turn that is done.
 
     Returns:
         Rows per second of each, by repetition.
     """
     rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repetitions + 1):
+    for turn in range(repetitions + 1):
         for name, way in ways.items():
             rates[name].append(way.rate())
+        seconds = (f"{name} {way.rows / rates[name][-1]:.1f} s" for name, way in ways.items())
+        told(f"turn {turn} of {repetitions}: {', '.join(seconds)}")
     return {name: found[1:] for name, found in rates.items()}
 
 
@@ -103,3 +118,9 @@ def over(rates: dict[str, list[float]], ours: str, other: str) -> list[float]:
 def save(results: Iterable[Result], path: Path) -> None:
     """Writes results as JSON, a row per case."""
     path.write_text(json.dumps([{**asdict(one), "kept": one.kept} for one in results], indent=2) + "\n")
+
+
+def load(path: Path) -> list[Result]:
+    """Reads what `save` wrote."""
+    rows = json.loads(path.read_text())
+    return [Result(**{name: value for name, value in row.items() if name != "kept"}) for row in rows]

@@ -9,17 +9,19 @@ if TYPE_CHECKING:
 
     from pai_train.experiment.record import Record
     from pai_train.feed.feed import Feed
+    from pai_train.feed.ids import Ids
     from pai_train.feed.open import merge_positions, open_feed
     from pai_train.findings import Report
     from pai_train.front.composed import Composed, compose
     from pai_train.spec.config import JobConfig
     from pai_train.stage import Staged
 
-__all__ = ["Feed", "__version__", "compose", "merge_positions", "open_feed", "run"]
+__all__ = ["Feed", "Ids", "__version__", "compose", "merge_positions", "open_feed", "run"]
 
 _ELSEWHERE = {
     "compose": "pai_train.front.composed",
     "Feed": "pai_train.feed.feed",
+    "Ids": "pai_train.feed.ids",
     "merge_positions": "pai_train.feed.open",
     "open_feed": "pai_train.feed.open",
 }

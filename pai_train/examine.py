@@ -84,6 +84,25 @@ def described(told: Mapping[str, Any]) -> tuple[LabelSpec, list[ColumnSpec]]:
     return LabelSpec.from_json(told["label"]), [ColumnSpec.from_json(column) for column in told["columns"]]
 
 
+def check_ids(item: JobInput, state: TrainState | None) -> None:
+    """Refuses to go on with weights that were learned of other ids.
+
+    Raises:
+        DataError: A vocabulary is not what it was.
+    """
+    if state is None:
+        return
+    for name, ids in item.ids.items():
+        if state.ids.get(name, ids.identity) != ids.identity:
+            raise DataError(
+                f"the vocabulary of column {name!r} changed since the run began",
+                where=item.address,
+                got=f"{len(ids.vocabulary)} values, others or in another order",
+                wanted="the values whose ids the weights were learned of",
+                todo="put them back, or start anew with train.resume=never",
+            )
+
+
 def learn_label(
     item: JobInput, source: Source, check: Callable[[], None], bad_rows: BadRows | None = None
 ) -> LabelSpec:
@@ -144,11 +163,12 @@ def describe_features(
 ) -> list[ColumnSpec]:
     """Returns the statistics of the first training rows that preprocessing inside the model uses.
 
-    Of images nothing but their shape is used, and none is read.
+    Of images nothing but their shape is used, of ids nothing but how many there are; neither is read.
     """
     shapes = {name: kind.shape for name in item.features if isinstance(kind := item.columns[name], ImageType)}
     found = {name: ColumnSpec(name, "image", shape=shape) for name, shape in shapes.items()}
-    names = [name for name in item.features if name not in shapes]
+    found |= {name: ColumnSpec(name, "id", size=ids.size) for name, ids in item.ids.items()}
+    names = [name for name in item.features if name not in found]
     if names:
         with _read(item, source, names, split_of(item, "train"), check, bad_rows) as batches:
             found |= {column.name: column for column in describe(batches, names, DESCRIBED_ROWS, MAX_VOCABULARY)}

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Fault, PaiTrainError, did_you_mean
 from pai_train.feed.contracts import WINDOW
+from pai_train.feed.id_source import with_ids
 from pai_train.job import JobInput, Sample
-from pai_train.roles import learned, seen, weighed
+from pai_train.roles import defaults_of, learned, seen, weighed
 from pai_train.samples import file_sample, table_sample
 from pai_train.spec.address import parse_tables
 from pai_train.spec.config import SELF_DESCRIBING
@@ -17,6 +18,7 @@ from pai_train.spec.names import character, without_case
 from pai_train.spec.table import Column
 from pai_train.spec.types import MaxComputeType, Primitive, parse_type
 from pai_train.storage import ObjectInfo, Store, basename, display, is_glob, join, open_store, resolve
+from pai_train.vocabularies import ids_of, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -66,6 +68,18 @@ def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None,
         config = without_case(config)
     label, label_faults = learned(key, config, types)
     faults += label_faults
+    defaults = defaults_of(config, list(types))
+    ids, id_faults = ids_of(
+        key,
+        config.ids,
+        types,
+        defaults,
+        root=rooms.root,
+        stores=rooms.stores,
+        tables=rooms.tables,
+        project=rooms.project,
+    )
+    faults += id_faults
     features, feature_faults = seen(key, config, types, label)
     faults += [*feature_faults, *weighed(key, config, types)]
     if faults:
@@ -79,7 +93,8 @@ def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None,
             features=tuple(features),
             label=label,
             weight=config.weight,
-            defaults=_defaults(config, list(types)),
+            ids=ids,
+            defaults={column: value for column, value in defaults.items() if column not in ids},
             split=(config.split.test, config.split.seed) if config.split else None,
             shuffle=config.shuffle,
             window=config.window or WINDOW,
@@ -87,7 +102,7 @@ def look(name: str, config: InputConfig, rooms: Rooms) -> tuple[JobInput | None,
             on_bad_row=config.on_bad_row,
             max_bad_rows=config.max_bad_rows,
             sample=found.sample,
-            open=found.open,
+            open=lambda snapshot: with_ids(found.open(snapshot), ids, defaults),
         ),
         [],
     )
@@ -112,7 +127,7 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     try:
         infos = [rooms.tables.describe(ref) for ref in refs]
     except PaiTrainError as error:
-        return None, [_at(error.fault, f"{key}.table")]
+        return None, [within(error.fault, f"{key}.table")]
 
     def open_table(snapshot: str | None) -> Source:
         return open_tables(rooms.tables, refs, snapshot or config.snapshot, where=config.where)
@@ -133,9 +148,9 @@ def _table(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
     try:
         source = open_table(None)
     except WhereError as error:
-        return None, [_at(error.fault, f"{key}.where")]
+        return None, [within(error.fault, f"{key}.where")]
     except PaiTrainError as error:
-        return None, [_at(error.fault, f"{key}.snapshot" if config.snapshot else f"{key}.table")]
+        return None, [within(error.fault, f"{key}.snapshot" if config.snapshot else f"{key}.table")]
     # A partition column that the address fixes is not among the rows' columns.
     present = {name: column for name, column in present.items() if name in source.schema.names}
     faults = [
@@ -210,7 +225,7 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
         urls = [resolve(rooms.root, name) for name in names]
         stores = [rooms.stores.open(url) for url in urls]
     except PaiTrainError as error:
-        return None, [_at(error.fault, f"{key}.oss")]
+        return None, [within(error.fault, f"{key}.oss")]
     store = stores[0]
     if any(other is not store for other in stores):
         return None, [Fault("the objects of one input lie on different stores", f"{key}.oss", got=", ".join(names))]
@@ -242,7 +257,7 @@ def _files(key: str, config: InputConfig, rooms: Rooms) -> tuple[_Found | None, 
         try:
             infos = store.glob(url)
         except PaiTrainError as error:
-            faults.append(_at(error.fault, f"{key}.oss"))
+            faults.append(within(error.fault, f"{key}.oss"))
             continue
         present += infos
         if infos:
@@ -332,16 +347,3 @@ def _no_sample(config: InputConfig, name: str) -> str | None:
     if config.sample is None or config.sample == name:
         return None
     return f"the sample {config.sample!r} only stands in for an input of its own name"
-
-
-def _defaults(config: InputConfig, names: Sequence[str]) -> dict[str, Any]:
-    defaults = config.record_defaults
-    if defaults is None:
-        return {}
-    return dict(defaults) if isinstance(defaults, dict) else dict(zip(names, defaults, strict=True))
-
-
-def _at(fault: Fault, key: str) -> Fault:
-    """Puts the key in front of a fault that names only the data."""
-    what = f"{fault.where}: {fault.what}" if fault.where else fault.what
-    return Fault(what, key, fault.got, fault.wanted, fault.todo)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pai_train.feed.ids import Ids
     from pai_train.origins import Origins
     from pai_train.spec.address import TableRef
     from pai_train.spec.checkpoints import WarmStartConfig
@@ -57,7 +58,8 @@ class JobInput:
         features: The columns the model sees.
         label: What is learned of it.
         weight: The column that weighs the rows, of the training input.
-        defaults: Values that stand for null.
+        ids: Its texts that come as integer ids.
+        defaults: Values that stand for null, but of texts that come as ids.
         split: Share and seed of the held-out rows.
         shuffle: Order of its rows in training.
         window: Chunks whose rows are permuted together, with shuffle "window".
@@ -75,6 +77,7 @@ class JobInput:
     features: tuple[str, ...]
     label: LabelPlan | None
     weight: str | None
+    ids: Mapping[str, Ids]
     defaults: Mapping[str, Any]
     split: tuple[float, int] | None
     shuffle: Literal["none", "block", "window"]

@@ -14,6 +14,7 @@ from pai_train.fits import fits
 from pai_train.places import overlaps
 from pai_train.preflight import Place
 from pai_train.spec.address import parse_tables
+from pai_train.spec.ids import written_out
 from pai_train.staging import folder_of
 from pai_train.storage import display, resolve
 from pai_train.tables.contracts import Probing, ServiceTables
@@ -73,6 +74,9 @@ class Needs:
                 self._use(f"inputs.{each}", root, folder_of(file), writes=False)
             if rows.image is not None and rows.image.labels is not None:
                 self._use(f"inputs.{each}.image.labels", root, folder_of(rows.image.labels), writes=False)
+            for column, choice in rows.ids.items():
+                if (vocabulary := written_out(choice).file) is not None:
+                    self._use(f"inputs.{each}.ids.{column}.file", root, folder_of(vocabulary), writes=False)
         for each, output in config.outputs.items():
             if output.oss is not None:
                 self._use(f"outputs.{each}", root, output.oss)
@@ -238,7 +242,25 @@ def fit_together(found: Mapping[str, JobInput]) -> list[Fault]:
             for column, kind in wanted.items()
             if other.columns.get(column) != kind
         ]
+        faults += [
+            Fault(
+                f"input {name!r} gives {column!r} other ids than the model learns",
+                f"inputs.{name}.ids.{column}",
+                got=_ids_told(other, column),
+                wanted=_ids_told(train, column),
+                todo="say the same of this column in both inputs",
+            )
+            for column in train.features
+            if column in other.columns and other.ids.get(column) != train.ids.get(column)
+        ]
     return faults
+
+
+def _ids_told(item: JobInput, column: str) -> str:
+    ids = item.ids.get(column)
+    if ids is None:
+        return "no ids: the text itself"
+    return f"{ids.size} ids, {len(ids.vocabulary)} of them for a vocabulary ({ids.identity})"
 
 
 def _failed(fault: Fault, place: str | None = None, todo: str | None = None) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Fault, did_you_mean
 from pai_train.job import LabelPlan
@@ -11,7 +11,7 @@ from pai_train.spec.images import ImageType
 from pai_train.spec.training import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pai_train.spec.config import TrainConfig
     from pai_train.spec.types import MaxComputeType
@@ -92,6 +92,14 @@ def weighed(key: str, config: InputConfig, types: Mapping[str, MaxComputeType | 
     if _kind(types[name]) not in NUMBER_TYPES:
         return [Fault("a weight is a number", key, got=f"{name} {types[name]}", wanted=", ".join(NUMBER_TYPES))]
     return []
+
+
+def defaults_of(config: InputConfig, names: Sequence[str]) -> dict[str, Any]:
+    """Returns the value that stands for null, by column."""
+    defaults = config.record_defaults
+    if defaults is None:
+        return {}
+    return dict(defaults) if isinstance(defaults, dict) else dict(zip(names, defaults, strict=True))
 
 
 def suited(config: TrainConfig, label: LabelPlan | None) -> list[Fault]:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from pai_train.begin import begin
 from pai_train.errors import DataError, Interrupted
-from pai_train.examine import WHOLE, count_classes, describe_rows, described, open_input, split_of
+from pai_train.examine import (
+    WHOLE,
+    check_ids,
+    count_classes,
+    describe_rows,
+    described,
+    open_input,
+    split_of,
+)
 from pai_train.experiment import folder as run_folder
 from pai_train.experiment.environment import packages_known
 from pai_train.experiment.logs import logs
@@ -149,6 +157,7 @@ class Training:
 
         job, record, state = self._job, self._record, begun.state
         item = job.inputs["train"]
+        check_ids(item, state)
         sources = {name: open_input(one, state) for name, one in job.inputs.items()}
         job.team.agree(sources)
         tokens = state.tokens if state is not None else {}
@@ -172,7 +181,8 @@ class Training:
             positions = {name: Position(snapshot, WHOLE, 0, 0, 0, ()) for name, snapshot in others.items()}
             state = TrainState(0, 0, positions, run.run_id, job.config_hash, versions=packages_known())
         record.warm_start = begun.load(learner.variables)
-        state = replace(state, tokens=tokens, config_hash=job.config_hash)
+        ids = {name: one.identity for name, one in item.ids.items()}
+        state = replace(state, tokens=tokens, config_hash=job.config_hash, ids=ids)
         # Opened before training, for what an output refuses to be known at once.
         sessions = {name: output.write(tokens[name]) for name, output in job.outputs.items()}
         record.reproduce = job.reproduce(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pai_train.errors import DataError, PaiTrainError
-from pai_train.spec.contracts import BadRow, LocatingSource, RowPlace
+from pai_train.spec.contracts import BadRow, LocatingSource, RowPlace, TextSource
 from pai_train.storage.urls import display
 
 if TYPE_CHECKING:
@@ -242,6 +242,11 @@ def locate(source: Source, chunk: Chunk, rows: Sequence[int]) -> Sequence[RowPla
         among = f"the {chunk.rows} that are read of rows {lo} to {hi - 1}"
         return [RowPlace(url, row, among) for row in rows]
     return [RowPlace(url, lo + row) for row in rows]
+
+
+def place_of(source: Source, chunk: Chunk, row: int) -> str:
+    """Says where a row of a chunk stands."""
+    return source.place(chunk, row) if isinstance(source, TextSource) else where(locate(source, chunk, [row])[0])
 
 
 def where(place: RowPlace) -> str:

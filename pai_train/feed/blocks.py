@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from pai_train.feed.assemble import in_order, whole
-from pai_train.feed.bad_rows import locate, where
+from pai_train.feed.bad_rows import place_of
 from pai_train.feed.nulls import EmptyError, fill, first_nulls, null_row
 from pai_train.feed.order import Int64s, Layout, delivery
 from pai_train.feed.runs import Runs
-from pai_train.spec.contracts import EncodedSource, MarkingSource, TextSource
+from pai_train.spec.contracts import EncodedSource, MarkingSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,7 +102,7 @@ def read_block(source: Source, plan: FeedPlan, unit: Unit, *, encoded: bool = Fa
         place = int(places[np.searchsorted(consumed, cursors[error.row])])
         edges = np.cumsum([0, *(piece.count for piece in pieces)])
         at = int(np.searchsorted(edges, place, side="right")) - 1
-        raise error.at(_place(source, chunks[unit.chunks[at]], place - int(edges[at]))) from None
+        raise error.at(place_of(source, chunks[unit.chunks[at]], place - int(edges[at]))) from None
 
 
 @dataclass(frozen=True)
@@ -176,12 +176,6 @@ def _without_nulls(
             kept.append(batch)
         first += batch.num_rows
     return kept, bad
-
-
-def _place(source: Source, chunk: Chunk, row: int) -> str:
-    if isinstance(source, TextSource):
-        return source.place(chunk, row)
-    return where(locate(source, chunk, [row])[0])
 
 
 def no_rows(source: Source, plan: FeedPlan) -> pa.RecordBatch:

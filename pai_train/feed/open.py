@@ -9,6 +9,8 @@ from pai_train.errors import DataError, did_you_mean
 from pai_train.feed.contracts import WINDOW, FeedPlan, Position, Shard, Shuffle, Split
 from pai_train.feed.feed import Feed
 from pai_train.feed.formats import FileFormat, Format, open_files
+from pai_train.feed.id_source import with_ids
+from pai_train.feed.ids import Ids
 from pai_train.feed.order import merge
 from pai_train.storage import ObjectMissing, Stores, basename, display, is_glob, join, open_store, resolve
 
@@ -46,6 +48,7 @@ def open_feed(
     workers: int = 1,
     position: Mapping[str, Any] | None = None,
     select: Sequence[str] | None = None,
+    ids: Mapping[str, int | Sequence[str] | Ids] | None = None,
     format: Format | FileFormat | None = None,  # noqa: A002 - the recipe's word
     header: bool = False,
     delimiter: str = ",",
@@ -77,6 +80,8 @@ def open_feed(
         workers: How many share the rows, `lanes` at most.
         position: Where to begin, as `Feed.position` gave it.
         select: Of the columns, those delivered, in their order; None for all.
+        ids: Columns of texts to come as integer ids, int32: into how many ids texts are hashed, or the vocabulary,
+            whose texts have their places and all others the one id behind them; or an `Ids`, which says more.
         format: How files are written, as a `FileFormat` says more of it; None for what the first one's ending says, CSV
             where that says nothing.
         header: CSV, of a format given by name or ending: whether each file's first line names its columns.
@@ -111,6 +116,7 @@ def open_feed(
                 raise DataError(f"{name} is about tables", got=given, where=names[0], todo="leave it out")
         written = format if isinstance(format, FileFormat) else _written(names[0], format, header, delimiter)
         source = _files(names, columns, stores, written)
+    source = with_ids(source, {name: _ids(name, given) for name, given in (ids or {}).items()}, defaults)
     wanted_columns = tuple(select or columns or source.schema.names)
     for column in (*wanted_columns, *(defaults or ()), *([label] if label else [])):
         if column not in source.schema.names:
@@ -121,7 +127,7 @@ def open_feed(
     plan = FeedPlan(
         columns=wanted_columns,
         batch_size=batch_size,
-        defaults=dict(defaults or {}),
+        defaults={name: value for name, value in (defaults or {}).items() if name not in (ids or ())},
         shuffle=shuffle,
         window=window,
         seed=seed,
@@ -155,6 +161,17 @@ def merge_positions(positions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not positions:
         raise DataError("there is no position", wanted="one of each worker")
     return merge([Position.from_json(position) for position in positions]).to_json()
+
+
+def _ids(name: str, given: int | Sequence[str] | Ids) -> Ids:
+    if isinstance(given, Ids):
+        return given
+    try:
+        return Ids(buckets=given) if isinstance(given, int) else Ids(given, buckets=1)
+    except DataError as error:
+        raise DataError(
+            error.fault.what, where=f"ids of {name}", got=error.fault.got, wanted=error.fault.wanted
+        ) from None
 
 
 def _check(**numbers: int | None) -> None:

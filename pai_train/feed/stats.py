@@ -47,7 +47,8 @@ class Stats:
         busy_s: Seconds the loop did something else.
         rows: Rows delivered to the loop.
         batches: Batches delivered to the loop.
-        bytes: Bytes read from the store.
+        bytes: Bytes read, from the store or from its cache.
+        cached_bytes: Of these, those that a local cache gave.
     """
 
     def __init__(self, engine: str = "tf_data") -> None:
@@ -59,6 +60,7 @@ class Stats:
         self.rows = 0
         self.batches = 0
         self.bytes = 0
+        self.cached_bytes = 0
         self._sources: dict[str, SourceSeconds] = {}
         self._lock = threading.Lock()
 
@@ -74,12 +76,14 @@ class Stats:
             self.rows += rows
             self.batches += batches
 
-    def spent(self, source: str, work: Work, seconds: float, read_bytes: int = 0) -> None:
-        """Adds the seconds some thread spent for a source, and the bytes it read."""
+    def spent(self, source: str, work: Work, seconds: float, read_bytes: int = 0, cached_bytes: int = 0) -> None:
+        """Adds the seconds some thread spent for a source, the bytes it read, and those of them from a cache."""
         with self._lock:
             times = self._sources.setdefault(source, SourceSeconds())
             setattr(times, work, getattr(times, work) + seconds)
             self.bytes += read_bytes
+            # A block that ends in the middle of a part was given all of it.
+            self.cached_bytes += min(cached_bytes, read_bytes)
 
     @contextmanager
     def reading(self, source: str) -> Iterator[None]:
@@ -89,7 +93,7 @@ class Stats:
             try:
                 yield
             finally:
-                self.spent(source, "read", meter.seconds, meter.bytes)
+                self.spent(source, "read", meter.seconds, meter.bytes, meter.cached_bytes)
                 self.spent(source, "decode", max(0.0, perf_counter() - began - meter.seconds))
 
     @contextmanager
@@ -120,8 +124,8 @@ class Stats:
         if share is None:
             return "too few steps to tell what the run waited for"
         if share < COMPUTE_BOUND:
-            return f"compute-bound: input waited on {_percent(share)} of the time"
-        waiting = f"{_percent(share)} of the time waiting on {source_name}{self._mostly(source_name)}"
+            return f"compute-bound: input waited on {_percent(share)} of the time{self._cached()}"
+        waiting = f"{_percent(share)} of the time waiting on {source_name}{self._mostly(source_name)}{self._cached()}"
         if share < INPUT_BOUND:
             return f"balanced: {waiting}"
         return f"input-bound: {waiting}; {self._todo(source_name)}"
@@ -136,8 +140,14 @@ class Stats:
                 "rows": self.rows,
                 "batches": self.batches,
                 "bytes": self.bytes,
+                "cached_bytes": self.cached_bytes,
                 "sources": sources,
             }
+
+    def _cached(self) -> str:
+        with self._lock:
+            share = self.cached_bytes / self.bytes if self.bytes else 0.0
+        return f", {_percent(share)} of its bytes from the cache" if share else ""
 
     def _mostly(self, source_name: str) -> str:
         share = self.read_share(source_name)

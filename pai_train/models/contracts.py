@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-DataType = Literal["float", "int", "bool", "string", "image"]
+DataType = Literal["float", "int", "bool", "string", "id", "image"]
 Task = Literal["classification", "regression"]
 ClassValue = str | int | bool
 
@@ -18,10 +18,12 @@ class ColumnSpec:
 
     Attributes:
         name: The column, and the name of the model's input.
-        dtype: 'float' (float64), 'int' (int64), 'bool', 'string' or 'image' (uint8), as the feed delivers it.
+        dtype: 'float' (float64), 'int' (int64), 'bool', 'string', 'id' (int32) or 'image' (uint8), as the feed
+            delivers it.
         mean: Mean of a numeric or bool column.
         variance: Population variance of a numeric or bool column; 1 for a constant one.
         vocabulary: Values of a string column, the most frequent first.
+        size: Of a column of ids: how many there are, 0 to size - 1.
         shape: Of a column of images: [height, width, channels].
     """
 
@@ -30,6 +32,7 @@ class ColumnSpec:
     mean: float = 0.0
     variance: float = 1.0
     vocabulary: tuple[bytes | str, ...] = ()
+    size: int = 0
     shape: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

@@ -16,13 +16,21 @@ if TYPE_CHECKING:
 
 ONE_HOT_LIMIT = 32
 _OUT_OF_VOCABULARY = "[UNK]"
-_INPUT_DTYPES = {"float": "float64", "int": "int64", "bool": "bool", "string": "string", "image": "uint8"}
+_INPUT_DTYPES = {
+    "float": "float64",
+    "int": "int64",
+    "bool": "bool",
+    "string": "string",
+    "id": "int32",
+    "image": "uint8",
+}
 
 
 def inputs(columns: Sequence[ColumnSpec]) -> dict[str, Any]:
     """Returns one `keras.Input` per column, by name.
 
-    Of shape (rows,) as float64, int64, bool or string; of images (rows, height, width, channels) as uint8.
+    Of shape (rows,) as float64, int64, bool, string, or int32 of ids; of images (rows, height, width, channels) as
+    uint8.
     """
     return {
         column.name: keras.Input(shape=column.shape, name=column.name, dtype=_INPUT_DTYPES[column.dtype])
@@ -34,8 +42,8 @@ def features(columns: Sequence[ColumnSpec]) -> tuple[dict[str, Any], Any]:
     """Returns the inputs and the features computed of them, float32 of shape (rows, width).
 
     Numbers and bools are normalised; strings up to 32 values become one-hot, larger vocabularies an embedding, both
-    with a place for values outside the vocabulary. Images are scaled to 0 to 1 and flattened; layers that need their
-    shape take the `inputs` of their columns instead.
+    with a place for values outside the vocabulary. So do integer ids, which have such a place among them. Images are
+    scaled to 0 to 1 and flattened; layers that need their shape take the `inputs` of their columns instead.
 
     Raises:
         PaiTrainError: There are no columns.
@@ -43,7 +51,7 @@ def features(columns: Sequence[ColumnSpec]) -> tuple[dict[str, Any], Any]:
     if not columns:
         raise PaiTrainError("the model has no feature columns", todo="name at least one column besides the label")
     raw = inputs(columns)
-    numeric = [column for column in columns if column.dtype not in ("string", "image")]
+    numeric = [column for column in columns if column.dtype not in ("string", "id", "image")]
     parts = []
     if numeric:
         layer = NumericFeatures(
@@ -59,6 +67,11 @@ def features(columns: Sequence[ColumnSpec]) -> tuple[dict[str, Any], Any]:
         if column.dtype == "string"
     ]
     parts += [
+        _places(raw[column.name], column.size, f"features.id.{index}")
+        for index, column in enumerate(columns)
+        if column.dtype == "id"
+    ]
+    parts += [
         _pixels(raw[column.name], f"features.image.{index}")
         for index, column in enumerate(columns)
         if column.dtype == "image"
@@ -72,7 +85,11 @@ def _category(tensor: Any, column: ColumnSpec, name: str) -> Any:
     index = keras.layers.StringLookup(vocabulary=vocabulary, oov_token=_OUT_OF_VOCABULARY, name=f"{name}.lookup")(
         tensor
     )
-    if len(vocabulary) <= ONE_HOT_LIMIT:
+    return _places(index, size, name)
+
+
+def _places(index: Any, size: int, name: str) -> Any:
+    if size <= ONE_HOT_LIMIT + 1:
         return OneHot(size, name=f"{name}.one_hot")(index)
     return keras.layers.Embedding(size, embedding_width(size), name=f"{name}.embedding")(index)
 

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from pai_train.errors import DataError, TableError
-from pai_train.feed.assemble import in_order
+from pai_train.feed.assemble import in_order, whole
+from pai_train.feed.runs import Runs
 from pai_train.paiio.sequence import cut
 from pai_train.spec.contracts import EncodedSource
 from pai_train.spec.slices import slice_rows
@@ -127,8 +128,8 @@ class NumberedRows:
         """
         pieces = list(self.read(range(rows.start, rows.stop), columns, encoded=True))
         count = rows.stop - rows.start
-        order = None if rows.step == 1 else np.arange(0, count, rows.step)
-        return in_order(pieces, order, len(rows))
+        order = None if rows.step == 1 else Runs.of(np.arange(0, count, rows.step))
+        return in_order(whole(pieces), order, len(rows))
 
 
 def open_rows(tables: Tables, ref: TableRef, snapshot: str | None = None) -> NumberedRows:

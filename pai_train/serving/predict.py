@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pai_train.feed.batches import arrow_superbatches
 from pai_train.feed.contracts import FeedPlan
+from pai_train.feed.id_source import texts_beside
 from pai_train.feed.nulls import EmptyError, fill
 from pai_train.feed.tensors import numpy_columns, row_shape
 
@@ -70,7 +71,9 @@ def predict_into(
         TableError: The rows cannot be written or committed.
     """
     carried = [value for _, value in mapping if value not in (PREDICTION, PROBABILITY)]
-    columns = tuple(dict.fromkeys([*features, *carried]))
+    # The model takes texts as ids, and the output holds them as they are.
+    source, stored = texts_beside(source, carried)
+    columns = tuple(dict.fromkeys([*features, *stored.values()]))
     required = tuple(name for name in features if defaults.get(name) is None)
     plan = FeedPlan(columns, _batch_rows(source, columns), None, lanes=1, bad_rows=bad_rows, required=required)
     rows = 0
@@ -83,7 +86,7 @@ def predict_into(
                 filled = _filled(batch.select(list(features)), defaults, rows)
                 scores = model.predict(dict(zip(features, numpy_columns(filled), strict=True)))
                 made = _made(scores, classes)
-                arrays = [made[value] if value in made else batch.column(value) for _, value in mapping]
+                arrays = [made[value] if value in made else batch.column(stored[value]) for _, value in mapping]
                 writer.write(pa.RecordBatch.from_arrays(arrays, names=[name for name, _ in mapping]))
                 rows += batch.num_rows
         part = writer.finish()

@@ -11,6 +11,7 @@ from typing_extensions import Doc
 from pai_train.spec.checkpoints import CheckpointConfig, WarmStartConfig
 from pai_train.spec.cluster import ClusterConfig
 from pai_train.spec.expiry import ExpireConfig
+from pai_train.spec.ids import IdsChoice  # noqa: TC001 - the keys are read from the hints
 from pai_train.spec.images import ImageConfig  # noqa: TC001 - the keys are read from the hints
 from pai_train.spec.train_config import StepConfig
 
@@ -103,6 +104,13 @@ class InputConfig:
     features: Annotated[
         list[str] | None, Doc("Columns the model sees; left out, all but the label, and of images the image.")
     ] = None
+    ids: Annotated[
+        dict[str, IdsChoice],
+        Doc(
+            "Features of texts that come as integer ids: the column with a number of ids to hash into, a list of texts"
+            " as the vocabulary, or keys; {} for none."
+        ),
+    ] = field(default_factory=dict)
     label: Annotated[str | LabelConfig | None, Doc("The column to predict, or column, task and classes.")] = None
     weight: Annotated[
         str | None, Doc("Of train: a column of numbers, 0 or more, that weigh each row's loss; no feature.")

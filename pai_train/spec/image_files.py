@@ -18,6 +18,7 @@ _OTHERS = {
     "columns": f"they are {', '.join(IMAGE_COLUMNS)}",
     "header": None,
     "delimiter": None,
+    "ids": None,
     "record_defaults": "no column of an image is null",
     "on_bad_row": "what is no image ends the run",
     "sample": None,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pai_train.spec.config import InputConfig, LabelConfig
+from pai_train.spec.ids import ids_without_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,7 @@ def without_case(rows: InputConfig) -> InputConfig:
         columns={name.lower(): text for name, text in rows.columns.items()},
         label=label,
         weight=None if rows.weight is None else rows.weight.lower(),
+        ids=ids_without_case(rows.ids),
         features=None if rows.features is None else [name.lower() for name in rows.features],
         record_defaults={n.lower(): v for n, v in defaults.items()} if isinstance(defaults, dict) else defaults,
     )

@@ -55,8 +55,13 @@ def _accepts(hint: Any, inner: type | None) -> str:
         words = in_words(hint)
         return words if len(branches) == len(_branches(hint)) else f"{words}{',' if ', ' in words else ''} or null"
     scalars = [in_words(branch) for branch in branches if _dataclass_in(branch) is None]
-    named = any(get_origin(branch) is dict for branch in branches)
-    return " or ".join([*scalars, "names of your choice, see below" if named else "keys, see below"])
+    below = "keys, see below"
+    for branch in branches:
+        if get_origin(branch) is dict:
+            others = [in_words(one) for one in _branches(get_args(branch)[-1]) if _dataclass_in(one) is None]
+            each = f", each {', or '.join([*others, 'keys'])}" if others else ""
+            below = f"names of your choice{each}, see below"
+    return " or ".join([*scalars, below])
 
 
 def _default(field: dataclasses.Field[Any], prefix: str) -> str:
@@ -75,9 +80,9 @@ def _doc(hint: Any) -> str | None:
 
 def _dataclass_in(hint: Any) -> type | None:
     for branch in _branches(hint):
-        bare = get_args(branch)[-1] if get_origin(branch) is dict else branch
-        if isinstance(bare, type) and dataclasses.is_dataclass(bare):
-            return bare
+        for bare in _branches(get_args(branch)[-1]) if get_origin(branch) is dict else [branch]:
+            if isinstance(bare, type) and dataclasses.is_dataclass(bare):
+                return bare
     return None
 
 

@@ -12,6 +12,7 @@ from pai_train.spec.catalog import catalog_fault
 from pai_train.spec.cluster import cluster_faults
 from pai_train.spec.config import SELF_DESCRIBING, InputConfig, JobConfig, LabelConfig, OutputConfig, Scalar
 from pai_train.spec.ddl import SyntaxFault, parse_ddl
+from pai_train.spec.ids import id_faults
 from pai_train.spec.image_files import image_faults, with_columns
 from pai_train.spec.names import character, given_twice, without_case
 from pai_train.spec.oss_address import HOST, ROLE
@@ -189,6 +190,7 @@ def _input(key: str, rows: InputConfig, config: JobConfig) -> Iterator[Fault]:
             yield Fault(f"not a column type: {fault.message}", where=f"{key}.columns.{name}", got=text)
     yield from _defaults(key, rows, types)
     yield from _roles(key, rows, types)
+    yield from id_faults(key, rows, types, config.tables.project)
 
 
 def _one_place(key: str, oss: str | Sequence[str] | None, table: str | None) -> Iterator[Fault]:

@@ -20,11 +20,13 @@ class Meter:
     Attributes:
         seconds: How long at least one was under way.
         bytes: What they gave.
+        cached_bytes: What a local cache gave for them, and no store.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.bytes = 0
+        self.cached_bytes = 0
         self._lock = threading.Lock()
         self._under_way = 0
         self._since = 0.0
@@ -37,7 +39,8 @@ class Meter:
             self._under_way += 1
         data = b""
         try:
-            data = read()
+            with reading_for(self):
+                data = read()
             return data
         finally:
             with self._lock:
@@ -45,6 +48,11 @@ class Meter:
                 self.bytes += len(data)
                 if not self._under_way:
                     self.seconds += perf_counter() - self._since
+
+    def count_cached(self, read: int) -> None:
+        """Counts bytes that a local cache gave; what is read ahead, too."""
+        with self._lock:
+            self.cached_bytes += read
 
     def count(self, read: int) -> None:
         """Counts bytes that were read without Python, by whom their time is not told apart."""
@@ -66,6 +74,22 @@ def metered() -> Iterator[Meter]:
 def current() -> Meter | None:
     """Returns the meter that this thread's reads count for; None for none."""
     return getattr(_here, "meter", None)
+
+
+@contextmanager
+def reading_for(meter: Meter | None) -> Iterator[None]:
+    """Makes `reader` the meter whose read this thread does; threads that it hands parts of the read to enter it too."""
+    before = reader()
+    _here.reader = meter
+    try:
+        yield
+    finally:
+        _here.reader = before
+
+
+def reader() -> Meter | None:
+    """Returns the meter whose read this thread does; None for none."""
+    return getattr(_here, "reader", None)
 
 
 class MeteredInput(io.BufferedIOBase):

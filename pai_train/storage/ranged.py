@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pai_train.storage.contracts import ByteRange, Cache, ObjectInfo, Remote
 from pai_train.storage.errors import ObjectChanged, ObjectMissing, StoreUnavailable
 from pai_train.storage.forks import renew_after_fork
+from pai_train.storage.meter import Meter, reader, reading_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -115,7 +116,10 @@ class RangedReader:
         if kept is None:
             kept = self._fetch_once(ByteRange(span.url, low, low + part, span.etag, span.size), cache, abandoned)
         else:
-            self._remote.stats.add(cached_bytes=min(len(kept), span.end - low) - min(len(kept), span.start - low))
+            hit = min(len(kept), span.end - low) - min(len(kept), span.start - low)
+            self._remote.stats.add(cached_bytes=hit)
+            if (meter := reader()) is not None:
+                meter.count_cached(hit)
         return kept[span.start - low : span.end - low]
 
     def verify(self, url: str, etag: str | None) -> None:
@@ -179,7 +183,7 @@ class RangedReader:
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._remote.limits.parallel, thread_name_prefix="storage")
-            future = self._pool.submit(work, *arguments)
+            future = self._pool.submit(_for_reader, reader(), work, *arguments)
         batch.futures.append(future)
         return future
 
@@ -294,6 +298,12 @@ def read_each(
                 todo="start again, and leave the data alone while they are read",
             )
         yield data
+
+
+def _for_reader(meter: Meter | None, work: Callable[..., bytes], *arguments: Any) -> bytes:
+    """Works on another thread for whose read it is."""
+    with reading_for(meter):
+        return work(*arguments)
 
 
 def _changed(url: str, etag: str | None, info: ObjectInfo | None) -> Exception:

@@ -36,6 +36,7 @@ class TrainState:
         tracking: Where watching that metric stands, by the names that `tracking` gives.
         history: The metrics of each finished epoch, in order.
         versions: Versions of the packages that wrote it, by package.
+        ids: Which ids the texts of the training rows have, by column: their `Ids.identity`.
     """
 
     step: int
@@ -49,6 +50,7 @@ class TrainState:
     tracking: Mapping[str, float] = field(default_factory=dict)
     history: tuple[Mapping[str, float], ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    ids: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Returns a dict of JSON types."""
@@ -65,6 +67,7 @@ class TrainState:
             "tracking": _numbers_to_json(self.tracking),
             "history": [_numbers_to_json(epoch) for epoch in self.history],
             "versions": dict(self.versions),
+            "ids": dict(self.ids),
         }
 
     @classmethod
@@ -94,6 +97,7 @@ class TrainState:
                 tracking=_numbers_from_json(value.get("tracking", {})),
                 history=tuple(_numbers_from_json(epoch) for epoch in value["history"]),
                 versions=dict(value["versions"]),
+                ids=dict(value.get("ids", {})),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError("the checkpoint's state cannot be read", got=repr(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 
@@ -10,13 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pai_train import open_feed
 from pai_train.feed import feed as feed_module
 from pai_train.feed.contracts import FeedPlan
 from pai_train.feed.feed import Feed
 from pai_train.spec.ddl import parse_ddl
-from pai_train.storage import Store, open_store
+from pai_train.storage import CacheOptions, Limits, StorageOptions, Store, Stores, open_store
 from pai_train.storage.meter import metered
+from pai_train.storage.registry import Provider
 from pai_train.tables.iceberg import IcebergTables
+from tests.storage.shaky import ShakyObjects
 from tests.suites.sources import MemorySource
 from tests.suites.table_rows import ref, write
 
@@ -158,3 +162,24 @@ def test_bytes_of_a_local_table_are_those_of_the_columns_read(tmp_path):
         feed = Feed(source, FeedPlan(columns, 1000, {}))
         assert sum(len(batch["id"]) for batch in feed.numpy()) == 50_000
         assert feed.stats.bytes == sum(group.column(i).total_compressed_size for i in range(number))
+
+
+def test_bytes_from_a_cache_are_told(monkeypatch, tmp_path):
+    files, content = ShakyObjects(), io.BytesIO()
+    numbers = np.random.default_rng(1).integers(0, 2**60, 60_000)
+    pq.write_table(pa.table({"n": numbers}), content, row_group_size=10_000)
+    monkeypatch.setattr(Provider, "load", lambda self: lambda access, limits, stats: files)
+    options = StorageOptions(limits=Limits(part_bytes=50_000), cache=CacheOptions(str(tmp_path / "cache"), 2**22))
+    found = []
+    for _ in range(2):
+        stores = Stores(options)
+        store = stores.open("s3://b/rows.parquet")
+        store.filesystem._strip_protocol = lambda path: "/" + path
+        store.put("s3://b/rows.parquet", content.getvalue())
+        feed = open_feed("s3://b/rows.parquet", batch_size=100, stores=stores)
+        assert sum(len(batch["n"]) for batch in feed.numpy()) == 60_000
+        found.append((feed.stats.to_json(), feed.waited_for))
+    (first, _), (second, told) = found
+    assert first["cached_bytes"] < first["bytes"] / 2
+    assert second["cached_bytes"] == second["bytes"] > 400_000
+    assert "100 % of its bytes from the cache" in told
