@@ -26,15 +26,16 @@ class PaiioWriterSuite(Configured):
         [
             FRUIT_ROWS,
             [list(row) for row in FRUIT_ROWS],
-            zip(*zip(*FRUIT_ROWS, strict=True), strict=True),
+            iter,
             np.array(FRUIT_ROWS, [("a", "i8"), ("b", "U12"), ("c", "f8"), ("d", "?")]),
             list(np.array(FRUIT_ROWS, [("a", "i8"), ("b", "S12"), ("c", "f8"), ("d", "?")])),
             np.array([*map(tuple, FRUIT_ROWS), None], object)[:3],
             np.array(FRUIT_ROWS, object),
         ],
-        ids=["tuples", "lists", "zip", "structured", "records", "objects", "matrix"],
+        ids=["tuples", "lists", "iterator", "structured", "records", "objects", "matrix"],
     )
     def test_rows_in_every_form(self, fruit, values):
+        values = iter(FRUIT_ROWS) if values is iter else values
         with paiio.TableWriter("odps://lab/tables/fruit") as writer:
             writer.write(values, indices=[0, 1, 2, 3])
         assert held(fruit) == FRUIT_ROWS
