@@ -61,7 +61,7 @@ _REPLACEMENTS = {
     "tf.contrib.rnn": "look for the cell in tf.nn.rnn_cell",
     "tf.contrib.rpc": "call the service outside the graph, or through tf.py_func",
     "tf.contrib.saved_model": "use tf.saved_model",
-    "tf.contrib.seq2seq": "write the decoder with tf.nn.dynamic_rnn or tf.while_loop",
+    "tf.contrib.seq2seq": "use BasicDecoder with a helper, or write a tf.contrib.seq2seq.Decoder",
     "tf.contrib.session_bundle": "use tf.saved_model",
     "tf.contrib.signal": "use tf.signal",
     "tf.contrib.slim.dataset": "use tf.data",

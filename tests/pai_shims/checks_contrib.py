@@ -261,8 +261,8 @@ def check_what_is_gone_says_so(_):
     with pytest.raises(SymbolGone, match=r"checks_contrib|DNNClassifier") as caught:
         C.learn.DNNClassifier()
     assert caught.value.fault.todo == "use tf.estimator.DNNClassifier"
-    with pytest.raises(ModuleGone, match=r"tf\.contrib\.tpu is gone"):
-        from tensorflow.contrib import tpu  # noqa: F401
+    with pytest.raises(ModuleGone, match=r"tf\.contrib\.quantize is gone"):
+        from tensorflow.contrib import quantize  # noqa: F401
     with pytest.raises(ModuleGone, match="tensorflow_decision_forests"):
         import tensorflow.contrib.tensor_forest.client  # noqa: F401
     with pytest.raises(ModuleGone, match=r"tf\.contrib\.layers\.spatial_softmax"):

@@ -1,13 +1,10 @@
-"""`tf.contrib.seq2seq`: the loss of sequences. Decoders and attention are not given."""
+"""The loss of sequences."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pai_train.pai.gone import absent
 from pai_train.pai.v1 import tf
-
-__all__ = ["sequence_loss"]
 
 
 def sequence_loss(
@@ -43,6 +40,3 @@ def sequence_loss(
             return weighted
         axis = None if len(axes) == 2 else axes
         return tf.reduce_sum(weighted, axis) / (tf.reduce_sum(weights, axis) + 1e-12)
-
-
-__getattr__ = absent("tf.contrib.seq2seq")
