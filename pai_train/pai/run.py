@@ -17,7 +17,7 @@ import pai_train
 from pai_train.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 from pai_train.exits import refusing
 from pai_train.launch.process import Child, describe_exit, start, stop_all
-from pai_train.pai import tf1
+from pai_train.pai import tf1, trained
 from pai_train.pai.script import Orders
 from pai_train.pai.script_tables import look, make, publish
 from pai_train.pai.terminal import Follower
@@ -36,6 +36,8 @@ GRACE_S = 30.0
 _OUTLASTED = ("ps", "evaluator")
 """Parts of a cluster that are ended when its workers are done; an evaluator gets time to finish by itself."""
 _EVALUATOR_S = 60.0
+"""How much, where it does not say that it has heard of the workers' end: then it is waited for."""
+_TRAINED = "trained"
 
 
 class Starter(Protocol):
@@ -127,7 +129,8 @@ def _processes(
                 argv = [sys.executable, "-P", "-m", "pai_train.pai.script", orders.to_text(), *process.flags]
                 log = work / "logs" / f"{name}.log"
                 begins.append(log.stat().st_size if log.exists() else 0)
-                children.append(starter(argv, log=log, env={**env, **process.env}, cwd=cwd))
+                told = {trained.VARIABLE: str(ended / _TRAINED)} if process.job_name == "evaluator" else {}
+                children.append(starter(argv, log=log, env={**env, **told, **process.env}, cwd=cwd))
             shown = shown_of(job.processes)
             with Follower(children[shown].log, begins[shown], sys.stdout) as follower:
                 return _watch(job.processes, children, follower, ended, lambda: signals.requested)
@@ -162,9 +165,12 @@ def _watch(
         running = [process for process, code in zip(processes, codes, strict=True) if code is None]
         left = [process.job_name for process in running if not (ended / name_of(process)).exists()]
         if all(name in _OUTLASTED for name in left):
-            done_at = done_at or time.monotonic()
+            if done_at is None:
+                done_at = time.monotonic()
+                (ended / _TRAINED).touch()
             late = "evaluator" in left
-            if not late or time.monotonic() - done_at > _EVALUATOR_S:
+            waits = time.monotonic() - done_at <= _EVALUATOR_S or trained.heard(ended / _TRAINED).exists()
+            if not late or not waits:
                 if late:
                     sys.stderr.write(f"the evaluator was ended {_EVALUATOR_S:.0f} s after the workers were done\n")
                 _stop(processes, children)

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pai_train.pai.estimator.run_config import TaskType
+from pai_train.pai.trained import wait
 from pai_train.pai.v1 import tf
 
 if TYPE_CHECKING:
@@ -158,19 +159,21 @@ class _Evaluations:
         return self._result, exported
 
     def follow(self) -> None:
-        """Evaluates another process's checkpoints until its last step."""
-        time.sleep(self._spec.start_delay_secs)
+        """Evaluates another process's checkpoints until its last step, or until training is said to be over."""
+        over = wait(self._spec.start_delay_secs)
         while True:
             began = time.monotonic()
             checkpoint = self._estimator.latest_checkpoint()
+            final = over
             if checkpoint is not None and checkpoint != self._last:
                 last = self._train_spec.max_steps
                 done = int(tf.train.load_variable(checkpoint, tf.GraphKeys.GLOBAL_STEP))
-                final = last is not None and done >= last
+                final = final or (last is not None and done >= last)
+            if checkpoint is not None and (final or checkpoint != self._last):
                 self.evaluate(final)
-                if final:
-                    return
-            time.sleep(max(self._spec.throttle_secs - (time.monotonic() - began), 1.0))
+            if final:
+                return
+            over = wait(max(self._spec.throttle_secs - (time.monotonic() - began), 1.0))
 
 
 _SaverListener: Any = tf.train.CheckpointSaverListener
