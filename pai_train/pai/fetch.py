@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from pai_train.errors import PaiTrainError, StorageError
 from pai_train.pai.archive import clear, root_of, unpack
 from pai_train.pai.place import local_path
 from pai_train.preflight import knows_us
-from pai_train.storage import AccessRefused, Stores, join
+from pai_train.storage import AccessRefused, Limits, StorageOptions, Stores, StoreUnavailable, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +27,7 @@ RUNS = "runs"
 
 _BLOCK = 4 * 2**20
 _PROBE = ".pai_train-probe"
+_PATIENCE_S = 10.0
 
 
 @contextmanager
@@ -108,18 +109,20 @@ def read_hyper_parameters(url: str) -> tuple[str, ...]:
 
 
 def look_at(places: Iterable[str]) -> None:
-    """Asks the stores of buckets and folders whether they can be reached and know us; asks for no more than that.
+    """Asks the stores of buckets and folders, once, whether they know us; asks for no more than that.
+
+    A store that does not answer just now is the script's to wait for.
 
     Raises:
-        PaiTrainError: A store is not configured, is not there, or does not know us.
+        PaiTrainError: A store is not configured, has no such bucket, or does not know us.
     """
-    stores = Stores()
+    stores = Stores(StorageOptions(limits=Limits(timeout_s=_PATIENCE_S, deadline_s=0)))
     for url in places:
         if local_path(url) is not None:
             continue
         # Whoever may write there need not be allowed to look.
         probe = join(url, _PROBE)
-        with _with_role_advice():
+        with _with_role_advice(), suppress(StoreUnavailable):
             try:
                 stores.open(probe).info(probe)
             except AccessRefused as error:

@@ -33,7 +33,11 @@ NOT_BEGUN = {
 
 
 @pytest.mark.usefixtures("alone")
-@pytest.mark.parametrize(("options", "word", "said"), NOT_BEGUN.values(), ids=NOT_BEGUN.keys())
+@pytest.mark.parametrize(
+    ("options", "word", "said"),
+    [pytest.param(*row, marks=[pytest.mark.full] * (name == "service")) for name, row in NOT_BEGUN.items()],
+    ids=NOT_BEGUN.keys(),
+)
 def test_a_store_that_nobody_named_is_refused(options, word, said, front):
     front.desk.write("main.py", "")
     words = [*options, "-name", "tensorflow", *([] if "script" in word else ["-Dscript=code/main.py"]), word]
@@ -96,6 +100,8 @@ x = np.random.RandomState(0).rand(256, 2).astype("float32")
 y = x.dot([1.0, -1.0]).astype("float32")
 def model_fn(features, labels, mode):
     out = tf.layers.dense(features["x"], 1)[:, 0]
+    if mode == tf.estimator.ModeKeys.PREDICT:
+        return tf.estimator.EstimatorSpec(mode, predictions=out)
     loss = tf.losses.mean_squared_error(labels, out)
     train_op = tf.train.GradientDescentOptimizer(0.1).minimize(loss, tf.train.get_global_step())
     return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op)
