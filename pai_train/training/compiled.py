@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-COMPILED_WORK = 10_000_000
+COMPILED_WORK = 8_000_000
 """Parameters times rows of a batch up to which `train.jit_compile: auto` compiles: above, kernels take all the time."""
 COMPILED_AFTER = 4096
 """Steps of a training that `auto` runs before it compiles, which takes as long as some thousand tiny steps."""
