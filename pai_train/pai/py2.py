@@ -22,13 +22,14 @@ _DIVISION = "pai_train.pai.py2_fixer"
 _FUTURE_DIVISION = re.compile(r"^from\s+__future__\s+import\s*(?:\([^)]*|[^\n(]*)\bdivision\b", re.MULTILINE)
 
 
-def converted(folder: Path, copy: Path, report: TextIO) -> Path:
+def converted(folder: Path, copy: Path, report: TextIO, entry: Path | None = None) -> Path:
     """Copies a folder with its Python files converted; other files are links to the old ones.
 
     Args:
         folder: What is copied; nothing in it is changed.
         copy: Where to; what is there is replaced.
         report: Gets a line for each file that was changed, with the numbers of its lines.
+        entry: The file that runs: imports of files beside it, and of those in the folder, need no package.
 
     Returns:
         The copy.
@@ -36,6 +37,7 @@ def converted(folder: Path, copy: Path, report: TextIO) -> Path:
     Raises:
         LaunchError: The extra is not installed, or a file is neither Python 2 nor Python 3.
     """
+    tops = {folder, folder if entry is None else entry.parent}
     shutil.rmtree(copy, ignore_errors=True)
     for path in _files(folder, copy):
         target = copy / path.relative_to(folder)
@@ -44,7 +46,7 @@ def converted(folder: Path, copy: Path, report: TextIO) -> Path:
             target.symlink_to(path)
             continue
         before = _read(path)
-        after = _convert(before, path)
+        after = _convert(before, path, packaged=path.parent not in tops)
         target.write_text(after, encoding="utf-8")
         if lines := _changed(before, after):
             report.write(f"converted from Python 2: {path.relative_to(folder)}: {lines}\n")
@@ -52,15 +54,22 @@ def converted(folder: Path, copy: Path, report: TextIO) -> Path:
 
 
 @cache
-def _tool(print_function: bool, fractions: bool) -> Any:
-    """Returns what converts files in which print is a function or not, and `/` gives fractions or not."""
+def _tool(print_function: bool, fractions: bool, packaged: bool = False) -> Any:
+    """Returns what converts files.
+
+    Args:
+        print_function: Whether print is a function there.
+        fractions: Whether `/` gives fractions there.
+        packaged: Whether files beside it are imported through its package, and not by their plain names.
+    """
     try:
         from fissix.refactor import RefactoringTool, get_fixers_from_package
     except ImportError:
         raise LaunchError(
             "Python 2 sources are converted by fissix, which is not installed", todo="pip install 'pai_train[tf1]'"
         ) from None
-    fixers = [one for one in get_fixers_from_package(_FIXERS) if not (print_function and one.endswith(".fix_print"))]
+    without = {*((".fix_print",) if print_function else ()), *(() if packaged else (".fix_import",))}
+    fixers = [one for one in get_fixers_from_package(_FIXERS) if not one.endswith(tuple(without))]
     return RefactoringTool([*fixers, *([] if fractions else [_DIVISION])], {"print_function": print_function})
 
 
@@ -83,15 +92,41 @@ def _read(path: Path) -> str:
     return text if text.endswith("\n") or not text else text + "\n"
 
 
-def _convert(text: str, path: Path) -> str:
-    tool = _tool(_is_python3(text, path), _FUTURE_DIVISION.search(text) is not None)
+def _convert(text: str, path: Path, packaged: bool = False) -> str:
+    tool = _tool(_is_python3(text, path), _FUTURE_DIVISION.search(text) is not None, packaged)
     try:
-        return str(tool.refactor_string(text, str(path)))
+        done = str(tool.refactor_string(text, str(path)))
     except Exception as error:
         # Its parser raises several kinds, all of which mean that the file cannot be read.
         raise LaunchError(
             "the file is neither Python 2 nor Python 3", where=str(path), got=f"{type(error).__name__}: {error}"
         ) from error
+    try:
+        compile(done, str(path), "exec", dont_inherit=True)
+    except TabError:
+        return _of_spaces(done)
+    except (SyntaxError, ValueError):
+        # What is wrong is said when the file runs, by its line.
+        return done
+    return done
+
+
+def _of_spaces(text: str) -> str:
+    """Returns a source whose lines are indented by spaces: a tab went up to the next multiple of eight there."""
+    from fissix.pgen2 import token
+    from fissix.pgen2.tokenize import generate_tokens
+
+    lines = text.splitlines(keepends=True)
+    within: set[int] = set()
+    for kind, _, (first, _), (last, _), _ in generate_tokens(iter([*lines, ""]).__next__):
+        if kind == token.STRING:
+            within.update(range(first + 1, last + 1))
+    return "".join(line if number in within else _indented(line) for number, line in enumerate(lines, 1))
+
+
+def _indented(line: str) -> str:
+    rest = line.lstrip(" \t")
+    return line[: len(line) - len(rest)].expandtabs(8) + rest
 
 
 def _is_python3(text: str, path: Path) -> bool:

@@ -82,8 +82,9 @@ def _entry(job: ScriptJob, work: Path) -> tuple[Path, Path]:
         return job.entry.absolute(), job.folder.absolute()
     from pai_train.pai.py2 import converted
 
-    folder = converted(job.folder.absolute(), work / "py3", sys.stderr)
-    return folder / job.entry.absolute().relative_to(job.folder.absolute()), folder
+    entry = job.entry.absolute()
+    folder = converted(job.folder.absolute(), work / "py3", sys.stderr, entry)
+    return folder / entry.relative_to(job.folder.absolute()), folder
 
 
 def _processes(
