@@ -41,11 +41,13 @@ def converted(entry: Path, folder: Path, copy: Path, report: TextIO, *, whole: b
     Raises:
         LaunchError: The extra is not installed, or a file is neither Python 2 nor Python 3.
     """
+    # Files beside the one that runs, and those in the folder, are imported without a package.
+    tops = {folder, entry.parent}
     shutil.rmtree(copy, ignore_errors=True)
     changed: dict[Path, str] = {}
     for path in sorted(_files(folder, copy)) if whole else _imported(entry, folder):
         before = _read(path)
-        after = _convert(before, path)
+        after = _convert(before, path, packaged=path.parent not in tops)
         if lines := _changed(before, after):
             changed[path] = after
             report.write(f"converted from Python 2: {path.relative_to(folder)}: {lines}\n")
@@ -95,15 +97,22 @@ def _modules(place: Path, name: str) -> list[Path]:
 
 
 @cache
-def _tool(print_function: bool, fractions: bool) -> Any:
-    """Returns what converts files in which print is a function or not, and `/` gives fractions or not."""
+def _tool(print_function: bool, fractions: bool, packaged: bool = False) -> Any:
+    """Returns what converts files.
+
+    Args:
+        print_function: Whether print is a function there.
+        fractions: Whether `/` gives fractions there.
+        packaged: Whether files beside it are imported through its package, and not by their plain names.
+    """
     try:
         from fissix.refactor import RefactoringTool, get_fixers_from_package
     except ImportError:
         raise LaunchError(
             "Python 2 sources are converted by fissix, which is not installed", todo="pip install 'pai_train[tf1]'"
         ) from None
-    fixers = [one for one in get_fixers_from_package(_FIXERS) if not (print_function and one.endswith(".fix_print"))]
+    without = {*((".fix_print",) if print_function else ()), *(() if packaged else (".fix_import",))}
+    fixers = [one for one in get_fixers_from_package(_FIXERS) if not one.endswith(tuple(without))]
     return RefactoringTool([*fixers, *([] if fractions else [_DIVISION])], {"print_function": print_function})
 
 
@@ -126,15 +135,41 @@ def _read(path: Path) -> str:
     return text if text.endswith("\n") or not text else text + "\n"
 
 
-def _convert(text: str, path: Path) -> str:
-    tool = _tool(_is_python3(text, path), _FUTURE_DIVISION.search(text) is not None)
+def _convert(text: str, path: Path, packaged: bool = False) -> str:
+    tool = _tool(_is_python3(text, path), _FUTURE_DIVISION.search(text) is not None, packaged)
     try:
-        return str(tool.refactor_string(text, str(path)))
+        done = str(tool.refactor_string(text, str(path)))
     except Exception as error:
         # Its parser raises several kinds, all of which mean that the file cannot be read.
         raise LaunchError(
             "the file is neither Python 2 nor Python 3", where=str(path), got=f"{type(error).__name__}: {error}"
         ) from error
+    try:
+        compile(done, str(path), "exec", dont_inherit=True)
+    except TabError:
+        return _of_spaces(done)
+    except (SyntaxError, ValueError):
+        # What is wrong is said when the file runs, by its line.
+        return done
+    return done
+
+
+def _of_spaces(text: str) -> str:
+    """Returns a source whose lines are indented by spaces: a tab went up to the next multiple of eight there."""
+    from fissix.pgen2 import token
+    from fissix.pgen2.tokenize import generate_tokens
+
+    lines = text.splitlines(keepends=True)
+    within: set[int] = set()
+    for kind, _, (first, _), (last, _), _ in generate_tokens(iter([*lines, ""]).__next__):
+        if kind == token.STRING:
+            within.update(range(first + 1, last + 1))
+    return "".join(line if number in within else _indented(line) for number, line in enumerate(lines, 1))
+
+
+def _indented(line: str) -> str:
+    rest = line.lstrip(" \t")
+    return line[: len(line) - len(rest)].expandtabs(8) + rest
 
 
 def _is_python3(text: str, path: Path) -> bool:

@@ -85,7 +85,9 @@ def _run(orders: Orders, flags: list[str]) -> int:
         part.install(mirror)
     os.chdir(orders.cwd)
     sys.argv = [orders.entry, *flags]
-    sys.path.insert(0, orders.folder)
+    # Python looks beside the file that runs, and PAI has the archive's root on the path as well.
+    beside = str(Path(orders.entry).parent)
+    sys.path[:0] = [beside] if beside == orders.folder else [beside, orders.folder]
     code = _script(orders)
     if code == EXIT_DONE:
         mirror.finish()

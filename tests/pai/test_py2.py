@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pai_train.pai import py2, py2_division
+from pai_train.pai.contracts import ScriptJob, ScriptProcess
 from pai_train.pai.py2_text import as_text
+from pai_train.pai.run import run
 
 DIVISION = """
 import numpy as np
@@ -46,6 +48,20 @@ def test_scripts_that_want_fractions_get_them(desk, future):
 def test_a_word_is_not_an_import(desk):
     script = "from __future__ import print_function\n# division\ndivision = 7 / 2\nprint(division)"
     assert desk.done(script, py2=True) == ["3"]
+
+
+TABS = """
+def f(x):
+    if x:
+\tprint 'both'
+        return '''one
+\ttwo'''
+print f(1)
+"""
+
+
+def test_tabs_are_eight_spaces_but_in_text(desk):
+    assert desk.done(TABS, py2=True) == ["both", "one", "\ttwo"]
 
 
 numbers = st.one_of(st.integers(1, 9), st.sampled_from(["0.5", "3.0", "(2 + 1)", "f(4)", "x[0]"]))
@@ -131,3 +147,18 @@ def test_values_that_hold_text():
     assert found["a"][1][0].tolist() == ["y", b"\xff"]
     assert found["a"][1][1] == 3
     assert given_["a"][0] == b"x"
+
+
+@pytest.mark.parametrize("py2", [False, True], ids=["python3", "python2"])
+def test_files_beside_the_one_that_runs_and_in_packages(desk, py2):
+    desk.write("job/__init__.py", "")
+    desk.write("job/constant.py", "SIZE = 3\n")
+    desk.write("job/nets/__init__.py", "from %sdense import width\n" % ("" if py2 else "."))
+    desk.write("job/nets/dense.py", "import constant\nwidth = constant.SIZE * 2\n")
+    desk.write("top.py", "NAME = 'top'\n")
+    entry = desk.write(
+        "job/train.py", "import constant\nimport nets, top\nprint(nets.width, constant.SIZE, top.NAME)\n"
+    )
+    job = ScriptJob(entry, desk.folder / "code", (ScriptProcess("", 0, ()),), run_dir=desk.folder / "run", py2=py2)
+    assert run(job, starter=desk.warm) == 0
+    assert "6 3 top" in (desk.folder / "run" / "logs" / "script.log").read_text()
