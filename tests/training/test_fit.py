@@ -12,14 +12,11 @@ import numpy as np
 import pytest
 
 from pai_train.errors import DataError
-from pai_train.feed.align import OWN
 from pai_train.feed.batches import arrow_superbatches
-from pai_train.feed.contracts import FeedPlan, Position, Superbatch
+from pai_train.feed.contracts import FeedPlan, Superbatch
 from pai_train.spec.config import CheckpointConfig, TrainConfig
-from pai_train.spec.contracts import Snapshot
 from pai_train.training.contracts import TrainState
 from pai_train.training.fit import Fit, last_metrics
-from pai_train.training.loop import train_steps
 from pai_train.training.totals import Totals
 from tests.suites.sources import MemorySource
 
@@ -162,18 +159,3 @@ def test_a_loss_that_is_no_number_names_its_step_and_saves_nothing():
     assert "train.learning_rate" in str(caught.value)
     assert kept.states
     assert max(state.step for state in kept.states) < 16
-
-
-def test_a_call_that_is_cut_has_the_rows_of_this_worker():
-    calls = []
-
-    class Noted:
-        def train(self, columns, rows):
-            calls.append(({name: list(column) for name, column in columns.items()}, rows))
-            return Totals(np.array(rows), np.zeros(len(rows)), {"correct": np.zeros(len(rows))})
-
-    after = Position(Snapshot("s", 8, 8), "block", 0, 0, 0, ())
-    columns = {"id": np.arange(5), OWN: np.array([2, 0, 3])}
-    done = list(train_steps(Noted(), [Superbatch(columns, (4, 1, 3), replace(after, batch=3))], step=3, cut=2))
-    assert calls == [({"id": [0, 1], OWN: [2]}, (4,)), ({"id": [2, 3, 4], OWN: [0, 3]}, (1, 3))]
-    assert [(call.step, call.rows, call.whole) for call in done] == [(4, 4, False), (6, 4, True)]
