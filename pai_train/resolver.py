@@ -63,6 +63,10 @@ def run(composed: Composed, callbacks: Sequence[Any] = ()) -> Record | Report | 
     if mode == "train":
         # Looking at what there is may wait for a store: it is broken off at once.
         if (gang := gang_of(composed, callbacks)) is not None:
+            with _placing(composed), interrupting():
+                # What every worker would find is told once, before any is started.
+                if faults := _model_faults(composed.config, composed.config.cluster.workers):
+                    raise Refused(faults)
             with StopSignals() as signals:
                 return gang(lambda: signals.requested)
         with interrupting():
@@ -203,7 +207,7 @@ def _look(
     config: JobConfig, composed: Composed, stores: Stores, team: Team
 ) -> tuple[dict[str, JobInput], dict[str, JobOutput], str, Origins]:
     places = place_faults(config, stores)
-    faults = [*places, *(replace(fault, where=fault.where or "model.name") for fault in _model_faults(config, team))]
+    faults = [*places, *_model_faults(config, team.size)]
     if any(fault.where != "checkpointDir" for fault in places):
         raise Refused(faults)
     checkpoints, begun = "", False
@@ -244,15 +248,16 @@ def _look(
     return found_inputs, found_outputs, checkpoints, begins
 
 
-def _model_faults(config: JobConfig, team: Team) -> list[Fault]:
+def _model_faults(config: JobConfig, workers: int) -> list[Fault]:
     from pai_train.models.load import signature_faults
 
     name = config.model.name
     # A builder of the user's own is imported here, and TensorFlow with it.
     with native_stderr(_debug):
         faults = signature_faults(name, config.model.params)
-        alone = [own_step_fault(name, team.size)] if team.size > 1 and not faults else []
-        return [*faults, *filter(None, alone), *callback_faults(config.train.callbacks)]
+        alone = [own_step_fault(name, workers)] if workers > 1 and not faults else []
+        faults += [*filter(None, alone), *callback_faults(config.train.callbacks)]
+    return [replace(fault, where=fault.where or "model.name") for fault in faults]
 
 
 def _debug(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -250,12 +251,17 @@ def test_bad_rows_of_all_workers_count_together(crews):
     assert "worker 0 of 2 has failed" in ended[1].text
 
 
-@pytest.mark.parametrize("made", ["Own", "build"])
-def test_a_train_step_of_its_own_is_refused_before_workers_meet(crews, made):
+@pytest.mark.parametrize(
+    ("made", "cluster"), [("Own", "cluster=tf_config"), ("build", "cluster.workers=2")], ids=["scheduled", "started"]
+)
+def test_a_train_step_of_its_own_is_refused_before_workers_start_or_meet(crews, made, cluster):
     jobs = crews("own")
     (jobs.cwd / "mine.py").write_text(OWN)
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    ended = jobs.worker(addresses, 0, *RUN, f"model.name=mine.{made}").wait()
+    task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 0}}
+    ended = jobs.run(*RUN, f"model.name=mine.{made}", cluster, env={"TF_CONFIG": json.dumps(task)})
     assert ended.code == 2, ended
-    assert "has a train_step of its own, which cannot be combined with this" in ended.text
+    assert f"model.name=mine.{made}: the model Own has a train_step of its own" in ended.text
     assert "got: 2 workers" in ended.text
+    assert not jobs.records()
+    assert not list(jobs.cwd.glob("runs/**/worker-*.log"))
