@@ -26,7 +26,8 @@ COMPILED_WORK = 8_000_000
 COMPILED_AFTER = 4096
 """Steps of a training that `auto` runs before it compiles, which takes as long as some thousand tiny steps."""
 
-_SLOWER = (keras.layers.RNN, *(getattr(keras.layers, f"{kind}{n}D") for kind in ("Conv", "MaxPooling") for n in "123"))
+_REFUSALS = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.InternalError)
+_GATHERS = {"GatherV2", "GatherNd", "ResourceGather", "ResourceGatherNd"}
 _UNSEEN = {"Assert", "Print", "PrintV2", "CheckNumerics", "CheckNumericsV2"}
 _RANDOM = {"RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal", "RandomShuffle"}
 _RANDOM |= {"ParameterizedTruncatedNormal", "Multinomial", "RandomGamma", "RandomPoissonV2"}
@@ -54,16 +55,23 @@ def compiled_steps(
         return None
     if plan.jit_compile is True:
         return CompiledSteps(learner, batch_size, steps, 0, plan)
-    layers = learner.model._flatten_layers()
     pays = (
         devices.kind == "cpu"
         and plan.precision == "float32"
         and not learner.image_bytes
         and learner.parameters * batch_size <= COMPILED_WORK
         and learner.width(training=True) > 1
-        and not any(isinstance(layer, _SLOWER) for layer in layers)
+        and not _shares_weights(learner.model)
     )
     return CompiledSteps(learner, batch_size, steps, COMPILED_AFTER, plan) if pays else None
+
+
+def _shares_weights(model: Any) -> bool:
+    """Tells whether weights are used many times per row, so that their number does not tell the work."""
+    if any(len(variable.shape) > 2 for variable in model.trainable_variables):
+        return True
+    layers = model._flatten_layers()
+    return any(isinstance(layer, keras.layers.RNN | keras.layers.TimeDistributed) for layer in layers)
 
 
 class CompiledSteps:
@@ -154,7 +162,7 @@ class CompiledSteps:
             # XLA compiles in the first call, and gives up before anything has run.
             found = self._function(*given)
             log.info("train.jit_compile: XLA compiled the steps of full batches")
-        except (tf.errors.OpError, NotImplementedError, TypeError, ValueError) as error:
+        except (*_REFUSALS, NotImplementedError, TypeError, ValueError) as error:
             self._refuse(str(error).strip().splitlines()[0] if str(error) else type(error).__name__)
         return found
 
@@ -181,9 +189,12 @@ class CompiledSteps:
 
         function = tf.function(traced, input_signature=learner.plain.input_signature, autograph=False)
         graph = function.get_concrete_function().graph.as_graph_def()
-        names = {node.op for one in graph.library.function for node in one.node_def}
-        if odd := sorted(names & _DIFFERENT):
+        names = [node.op for one in graph.library.function for node in one.node_def]
+        if odd := sorted(_DIFFERENT.intersection(names)):
             raise NotImplementedError(f"it would run {', '.join(odd)} in another way, or not at all")
+        known = 0 if self._parts is None else self._parts.embeddings
+        if self._plan.jit_compile == "auto" and sum(name in _GATHERS for name in names) > known:
+            raise NotImplementedError("it would not notice an index that is out of range, as of an Embedding")
         return function
 
     def _filled(self, vector: Any) -> Any:

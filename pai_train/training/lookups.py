@@ -20,10 +20,12 @@ class Parts:
     Attributes:
         rest: A Keras model of a list of tensors.
         lookups: By number of an input of the model, the layer it goes through before `rest`; None for none.
+        embeddings: How many embeddings take an index that a lookup gave, and have a place for each.
     """
 
     rest: Any
     lookups: tuple[Any, ...]
+    embeddings: int
 
     def looked_up(self, features: Sequence[Any]) -> list[Any]:
         """Returns, inside a graph, what `rest` takes, of the model's inputs in their order; each row by itself."""
@@ -47,7 +49,9 @@ def parts(model: Any) -> Parts | None:
         tensors.append(tensor if lookup is None else lookup.output)
     if type(model).__name__ != "Functional" or _texts(tensors):
         return None
-    return Parts(keras.Model(tensors, model.outputs[0]), tuple(lookups))
+    found = [one for one in lookups if one is not None]
+    fitting = [layer for one in found for layer in model.layers if _is_embedding_of(one, layer)]
+    return Parts(keras.Model(tensors, model.outputs[0]), tuple(lookups), len(fitting))
 
 
 def _is_plain(layer: Any) -> bool:
@@ -58,6 +62,12 @@ def _is_taken_by(tensor: Any, layer: Any) -> bool:
     if isinstance(layer, keras.layers.InputLayer):
         return False
     return any(tensor is given for node in layer._inbound_nodes for given in node.input_tensors)
+
+
+def _is_embedding_of(lookup: Any, layer: Any) -> bool:
+    if not isinstance(layer, keras.layers.Embedding) or len(layer._inbound_nodes) != 1:
+        return False
+    return _is_taken_by(lookup.output, layer) and layer.input_dim >= lookup.vocabulary_size()
 
 
 def _texts(tensors: Sequence[Any]) -> bool:

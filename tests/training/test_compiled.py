@@ -120,6 +120,26 @@ def test_what_xla_cannot_do_runs_without_it_and_is_said_once(kind, caplog):
         assert {"assert": "Assert", "random": "RandomStandardNormal"}[kind] in said.message
 
 
+def test_auto_keeps_what_notices_an_index_out_of_range(caplog, monkeypatch):
+    import keras
+    import tensorflow as tf
+
+    from pai_train.training import compiled
+
+    monkeypatch.setattr(compiled, "COMPILED_AFTER", 0)
+
+    def build():
+        number = keras.Input((), name="i", dtype="int64")
+        return keras.Model(number, keras.layers.Dense(len(CLASSES))(keras.layers.Embedding(4, 2)(number)))
+
+    one = learner("auto", build=build)
+    columns = data(64)
+    assert columns["i"].max() == 4
+    with caplog.at_level(logging.INFO), pytest.raises(tf.errors.InvalidArgumentError, match="not in"):
+        one.train(columns, [16] * 4)
+    assert "would not notice an index" in caplog.text
+
+
 def test_auto_compiles_where_it_pays(caplog):
     import keras
 
