@@ -13,7 +13,7 @@ from pai_train.errors import Interrupted
 from pai_train.feed.ahead import ahead
 from pai_train.feed.stats import Stats
 from pai_train.training.loop import Call, Evaluator, train_steps
-from pai_train.training.state import write_variables
+from pai_train.training.state import refuse_not_finite, write_variables
 from pai_train.training.totals import metrics
 from pai_train.training.tracking import AT_END, BEST, BEST_STEP, INSIDE, OWED, RESTORED, STOPPED, flat, track
 
@@ -100,6 +100,7 @@ class Fit:
         Raises:
             Interrupted: It was asked to stop, and the state is saved.
             CheckpointError: A state could not be saved.
+            DataError: A loss, or a weight that was to be saved, is NaN or infinite.
         """
         with ExitStack() as stack:
             evaluator = None
@@ -116,7 +117,7 @@ class Fit:
         every = self.config.checkpoint.every_steps
         state, batch = self._begin(state, evaluator)
         if OWED in saved.tracking and self.worth(state):
-            upload = self.checkpoints.save(state, self._write)
+            upload = self._save(state)
             saved = state
         for call in self._calls(state, batches):
             rows += call.rows
@@ -137,7 +138,7 @@ class Fit:
             due = every is not None and state.step // every > saved.step // every
             due = due or (call.ended and self.worth(state))
             if due or self.clock() - saved_at >= self.config.checkpoint.every_seconds:
-                upload = self.checkpoints.save(state, self._write)
+                upload = self._save(state)
                 saved_at, saved = self.clock(), state
         if state.totals:
             # The steps ended inside an epoch, maybe in an earlier start that was killed before it came here.
@@ -150,7 +151,7 @@ class Fit:
         self._tell("on_train_end", values={"train": dict(last_metrics(state).get("train", {}))})
         state = self._restored(state)
         if state is not saved or not state.step:
-            upload = self.checkpoints.save(state, self._write)
+            upload = self._save(state)
         if upload is not None:
             self._saved(upload)
         return state
@@ -217,7 +218,7 @@ class Fit:
         return replace(state, tracking={**state.tracking, STOPPED: 1.0})
 
     def _interrupt(self, state: TrainState) -> NoReturn:
-        self._saved(self.checkpoints.save(state, self._write))
+        self._saved(self._save(state))
         raise Interrupted(f"asked to stop, saved behind step {state.step}", todo="the same command goes on from there")
 
     def _next(self, state: TrainState, call: Call, batch: int) -> int:
@@ -287,8 +288,9 @@ class Fit:
     def _saved(self, upload: Future[Manifest]) -> None:
         self.watcher.saved(upload.result().url)
 
-    def _write(self, folder: Any) -> None:
-        write_variables(self.learner.variables, folder)
+    def _save(self, state: TrainState) -> Future[Manifest]:
+        refuse_not_finite(self.learner.variables, state.step)
+        return self.checkpoints.save(state, partial(write_variables, self.learner.variables))
 
 
 def last_metrics(state: TrainState) -> dict[str, dict[str, float]]:

@@ -7,7 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from pai_train.errors import CheckpointError
+from pai_train.errors import CheckpointError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +45,30 @@ def write_variables(variables: Mapping[str, Any], folder: Path) -> None:
             got=str(said).partition(" [Op:")[0].rpartition("; ")[2],
             todo="free space there, or set TMPDIR to a folder on another disk",
         ) from error
+
+
+def refuse_not_finite(variables: Mapping[str, Any], step: int) -> None:
+    """Refuses weights that are no numbers any more, before they are saved in the place of good ones.
+
+    Args:
+        variables: tf.Variable by name; of those that are trained none may hold NaN or an infinity.
+        step: Steps done, for people.
+
+    Raises:
+        DataError: One does.
+    """
+    import tensorflow as tf
+
+    trained = {name: one for name, one in variables.items() if one.trainable and one.dtype.is_floating}
+    odd = [name for name, one in trained.items() if not tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(one)))]
+    if odd:
+        more = f", and {len(odd) - SHOWN} more" if len(odd) > SHOWN else ""
+        raise DataError(
+            f"weights are NaN or infinite behind step {step}, though its loss is a number",
+            got=", ".join(odd[:SHOWN]) + more,
+            wanted="finite weights; nothing of this step is saved, and the last checkpoint stays as it is",
+            todo="look for gradients without a value, such as that of sqrt at 0, or lower train.learning_rate",
+        )
 
 
 def read_variables(variables: Mapping[str, Any], folder: Path, where: str | None = None) -> None:

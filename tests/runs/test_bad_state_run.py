@@ -29,7 +29,7 @@ def ends(jobs, *lines):
 
     Returns the exit code of each command, and what it said.
     """
-    head = f'train() {{ {sys.executable} -m pai_train "$@" 2>&1; echo "exit $?"; }}\n'
+    head = f'train() {{ {sys.executable} -m pai_train "$@" 2>&1 && code=0 || code=$?; echo "exit $code"; }}\n'
     space = ["unshare", "--user", "--map-root-user", "--mount"]
     if subprocess.run([*space, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this machine allows no mount namespaces")
@@ -147,11 +147,24 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint_to_go_on_from(
     assert "the loss is" in bad.text
     assert ", in epoch 2, batch " in bad.text
     assert "the last checkpoint stays as it is" in bad.text
-    kept = newest_step(jobs)
-    assert 8 <= kept <= 10
-    finished = jobs.run(*IRIS, "checkpointDir=better", "train.resume=checkpoints/iris")
+    # The rate was wrong from step 10 on: what was saved behind it has a loss, and no use.
+    (good,) = (jobs.cwd / "data/checkpoints/iris").glob("g0001-*/step-000000008")
+    finished = jobs.run(*IRIS, "checkpointDir=better", f"train.resume={good}")
     assert (finished.code, jobs.last()["steps"]) == (0, 18), finished
-    assert f"going on behind step {kept} " in finished.text
+    assert "going on behind step 8 " in finished.text
+
+
+ROOT_OF_NOTHING = MODEL.replace("    return", "    flow = keras.ops.sqrt(flow)\n    return")
+
+
+def test_weights_that_are_no_numbers_are_not_saved_in_the_place_of_good_ones(jobs):
+    """The loss of the step that spoils them is a number: that of sqrt at 0 is, and its gradient is none."""
+    (jobs.cwd / "mine.py").write_text(ROOT_OF_NOTHING.format(units=8, last="last"))
+    every = [word.replace("=2", "=1") for word in IRIS]
+    finished = jobs.run(*every, "model.name=mine.build", "~model.params.hidden")
+    assert finished.code == 1, finished
+    assert "weights are NaN or infinite behind step" in finished.text
+    assert newest_step(jobs) == 0
 
 
 def test_more_replicas_than_rows_and_no_rows_at_all(jobs):
