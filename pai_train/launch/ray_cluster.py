@@ -96,7 +96,8 @@ def _started(cpus: int) -> dict[str, Any]:
 def _fault(address: str | None, error: Exception) -> LaunchError:
     text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if address is None:
-        return LaunchError("Ray could not be started on this machine", where="cluster", got=text)
+        todo = "where it timed out the machine was too busy: start again, or join a cluster with cluster.address"
+        return LaunchError("Ray could not be started on this machine", where="cluster", got=text, todo=todo)
     return LaunchError(
         "the Ray cluster could not be joined",
         where="cluster.address",

@@ -92,7 +92,7 @@ def test_a_cluster_without_room_is_told_and_not_waited_for_without_end(crews, st
     assert not saved(jobs)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:9", "auto"])
+@pytest.mark.parametrize("address", ["127.0.0.1:9", pytest.param("auto", marks=pytest.mark.full)])
 def test_a_cluster_that_is_not_there_is_told_soon(crews, start, address):
     ended = start(crews("absent"), *SHORT, *RAY, f"cluster.address={address}").wait(60)
     assert ended.code == 1, ended
