@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -61,8 +62,6 @@ class Host:
         Returns:
             Why it cannot be started; None when it was.
         """
-        import sys
-
         for path, key in ((cwd, "the working folder"), (folder, "the run folder")):
             if path is not None and not Path(path).is_dir():
                 return f"{key} {path} is not on this node, {socket.gethostname()}"

@@ -96,13 +96,20 @@ def _started(cpus: int) -> dict[str, Any]:
 def _fault(address: str | None, error: Exception) -> LaunchError:
     text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if address is None:
-        return LaunchError("Ray could not be started on this machine", where="cluster", got=text)
-    return LaunchError(
-        "the Ray cluster could not be joined",
-        where="cluster.address",
-        got=f"{address}: {text}",
-        todo="give host:port of its head, and run this command on one of its nodes; or leave it out for a local one",
-    )
+        todo = "where it timed out the machine was too busy: start again, or join a cluster with cluster.address"
+        return LaunchError("Ray could not be started on this machine", where="cluster", got=text, todo=todo)
+    todo = "give host:port of its head, and run this command on one of its nodes; or leave it out for a local one"
+    if "AuthenticationError" in _causes(error):
+        # Ray shows its token by itself to the cluster that `auto` finds, and to no other.
+        text, todo = "it asks for a token", "set RAY_AUTH_MODE=token, with the cluster's token in ~/.ray/auth_token"
+    what = "the Ray cluster could not be joined"
+    return LaunchError(what, where="cluster.address", got=f"{address}: {text}", todo=todo)
+
+
+def _causes(error: BaseException) -> str:
+    """Returns the types and texts of an error and of what caused it."""
+    cause = error.__cause__ or error.__context__
+    return f"{type(error).__name__}: {error}\n{_causes(cause) if cause is not None else ''}"
 
 
 @contextmanager

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 
 import pytest
@@ -30,6 +34,27 @@ def start(loopback):
     for one in started:
         if one.alive:
             os.kill(one.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def head(loopback, tmp_path):
+    """A cluster that runs already, with a network of its own; gives the words before a command that is to be there."""
+    # Ray's sockets are in there, whose names must be short.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder, (tmp_path / "head.log").open("w+") as log:
+        words = ["start", "--head", "--block", "--port=6399", "--num-cpus=3", f"--temp-dir={folder}"]
+        words += ["--include-dashboard=false", f"--object-store-memory={100 * 2**20}", "--disable-usage-stats"]
+        command = [*loopback, sys.executable, "-m", "ray.scripts.scripts", *words]
+        with subprocess.Popen(command, stdout=log, stderr=log) as process:
+            try:
+                deadline = time.monotonic() + LONGEST_S
+                while "Ray runtime started" not in (tmp_path / "head.log").read_text():
+                    assert process.poll() is None, (tmp_path / "head.log").read_text()
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+                yield ["nsenter", f"--net=/proc/{process.pid}/ns/net"]
+                assert process.poll() is None
+            finally:
+                process.terminate()
 
 
 def saved(jobs):
@@ -67,7 +92,7 @@ def test_a_cluster_without_room_is_told_and_not_waited_for_without_end(crews, st
     assert not saved(jobs)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:9", "auto"])
+@pytest.mark.parametrize("address", ["127.0.0.1:9", pytest.param("auto", marks=pytest.mark.full)])
 def test_a_cluster_that_is_not_there_is_told_soon(crews, start, address):
     ended = start(crews("absent"), *SHORT, *RAY, f"cluster.address={address}").wait(60)
     assert ended.code == 1, ended
@@ -128,3 +153,17 @@ def test_workers_and_actors_end_with_a_killed_command(crews, start):
     os.kill(command.pid, signal.SIGKILL)
     # Agents of Ray's own outlive its node by a minute or two.
     assert gone_soon(*left, within_s=30)
+
+
+@pytest.mark.full
+def test_a_running_cluster_is_joined_and_left(crews, head):
+    jobs = crews("joined")
+    words = (*SHORT, *RAY, "cluster.address=127.0.0.1:6399")
+    # What the first one held is free for the second.
+    for epochs in (2, 3):
+        ended = jobs.start(*words, f"train.epochs={epochs}", before=head).wait(LONGEST_S)
+        assert ended.code == 0, ended
+    assert [json.loads(path.read_text())["steps"] for path in jobs.records()] == [18, 27]
+    large = jobs.start(*words, "cluster.workers=4", "cluster.start_timeout_s=3", before=head).wait(LONGEST_S)
+    assert large.code == 1, large
+    assert "got: the cluster has 1 node; CPU 3, " in large.text
