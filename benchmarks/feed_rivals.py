@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -106,20 +107,20 @@ class HuggingFace:
 
 
 class RayData:
-    """Ray Data as it is documented for TensorFlow, on all cores of this machine; started once.
+    """Ray Data as it is documented for TensorFlow, on all cores of this machine; Ray itself is started once.
 
     Args:
-        files: Parquet files.
-        rows: How many rows are read.
+        files: Parquet files, read anew each time.
     """
 
-    def __init__(self, files: Sequence[str], rows: int) -> None:
+    def __init__(self, files: Sequence[str]) -> None:
         import ray
 
         if not ray.is_initialized():
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
         ray.data.DataContext.get_current().enable_progress_bars = False
-        self._rows = ray.data.read_parquet(list(files)).limit(rows).materialize()
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        self._rows = ray.data.read_parquet(list(files))
 
     def read(self, size: int) -> int:
         """Reads to the end and returns how many rows came."""

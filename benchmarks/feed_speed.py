@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import feed_experts as experts
 import feed_rivals as rivals
+import pyarrow.parquet as pq
 from feed_forms import Data, read
 from pairs import Result, Way, in_turns, judged, over
 
@@ -158,14 +159,14 @@ def peers(data: Data, how: How) -> Iterator[Result]:
         return
     some = min(100_000 if len(shape.columns) < 10 else 30_000, shape.rows)
     hugging = rivals.HuggingFace(data.files[:1], data.folder / "hf", some) if there["hf"] else None
-    ray = rivals.RayData(data.files[:1], some) if there["ray"] else None
+    ray = rivals.RayData(data.files[:1]) if there["ray"] else None
     try:
         for size in how.sizes:
             ways = {"ours": Way(lambda size=size: read(data.table(), size), shape.rows)}
             if hugging is not None:
                 ways["hf"] = Way(lambda size=size: hugging.read(size), some)
             if ray is not None:
-                ways["ray"] = Way(lambda size=size: ray.read(size), some)
+                ways["ray"] = Way(lambda size=size: ray.read(size), pq.read_metadata(data.files[0]).num_rows)
             found = Table(f"peers-{shape.name}", f"{shape.name} table", size, how.rates(ways))
             if hugging is not None:
                 yield found.row("ours", "hf", "Hugging Face datasets' to_tf_dataset", 40.0)

@@ -86,17 +86,17 @@ def seek(data: Data, how: How) -> Iterator[Result]:
         ratios, extra = [], []
         for _ in range(how.times + 1):
             ratios.append(_first(source, plan, at) / _first(source, plan, None))
-            # Of one lane, so that a chunk is all that has to be read.
-            extra.append((_first(source, alone, after) - _chunk(source, alone, after)) * 1000)
+            # Of one lane and by one thread, so that a chunk is all that is read.
+            extra.append((_first(source, alone, after, 1) - _chunk(source, alone, after)) * 1000)
         case = f"{data.shape.name} {form}: seek to 90 % / start"
         yield replace(judged(case, ratios[1:], 1.2, most=True), part="seek")
         case = f"{data.shape.name} {form}: seek to 90 %, ms beside reading one chunk"
         yield replace(judged(case, extra[1:], 10.0, most=True), part="seek")
 
 
-def _first(source: Source, plan: FeedPlan, at: Position | None) -> float:
+def _first(source: Source, plan: FeedPlan, at: Position | None, parallel: int | None = None) -> float:
     began = time.perf_counter()
-    with engine("tf_data").open(source, plan, at) as superbatches:
+    with engine("tf_data", parallel).open(source, plan, at) as superbatches:
         next(superbatches)
         return time.perf_counter() - began
 

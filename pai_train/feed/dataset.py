@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pai_train.feed.contracts import Position
     from pai_train.feed.feed import Feed
     from pai_train.feed.passes import Pass
+    from pai_train.feed.stats import Stats
 
 _feeds: dict[int, Feed] = {}
 _readings: dict[int, _Reading] = {}
@@ -138,6 +140,27 @@ class _Columns:
         return by_name, label
 
 
+class _Wait:
+    """What a consumer waited for, told to the stats round by round; the first round, which warms up, is left out."""
+
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+        self._rounds = 0
+        self._asked = self._given = 0.0
+
+    def begin(self) -> None:
+        """The consumer asks."""
+        now = perf_counter()
+        if self._rounds > 1:
+            self._stats.step(self._given - self._asked, now - self._given)
+        self._asked = now
+
+    def end(self) -> None:
+        """The consumer is given what it asked for."""
+        self._rounds += 1
+        self._given = perf_counter()
+
+
 class _Reading:
     """One pass as arrays: runs of batches of one length, and apart from them the last batch of the pass."""
 
@@ -145,6 +168,7 @@ class _Reading:
         self.feed = feed
         self._columns = columns
         self._nothing = [np.False_, np.int64(columns.size or 1), *columns.nothing()]
+        self.wait = _Wait(feed.stats)
         self._pass: Pass = feed.begin(encoded=columns.encoded)
         self._runs = self._cut()
         self._last: tuple[pa.RecordBatch, Position] | None = None
@@ -221,7 +245,21 @@ def _pass(handle: tf.Tensor, columns: _Columns) -> tf.data.Dataset:
 
     runs = tf.data.Dataset.from_tensors(number).repeat().map(_as_is(run))
     ends = tf.data.Dataset.from_tensors(number).map(_as_is(last))
-    return _while_more(runs).prefetch(1).unbatch().concatenate(_while_more(ends))
+    return _metered(number, _while_more(runs).prefetch(1)).unbatch().concatenate(_while_more(ends))
+
+
+def _metered(number: tf.Tensor, runs: tf.data.Dataset) -> tf.data.Dataset:
+    """Tells a pass when its consumer asks for a run, and when it is given one; of each run, not of each batch."""
+
+    def given(asked: tf.Tensor, element: Any) -> Any:
+        with tf.control_dependencies([tf.numpy_function(_given, [asked], tf.int64)]):
+            return tf.nest.map_structure(tf.identity, element)
+
+    # Of datasets that are zipped the first is asked first.
+    asked = (
+        tf.data.Dataset.from_tensors(number).repeat().map(_as_is(lambda n: tf.numpy_function(_asked, [n], tf.int64)))
+    )
+    return tf.data.Dataset.zip((asked, runs)).map(_as_is(given))
 
 
 def _while_more(elements: tf.data.Dataset) -> tf.data.Dataset:
@@ -256,6 +294,16 @@ def _begin(handle: np.int64) -> np.int64:
 
 def _run(number: np.int64) -> list[Any]:
     return _reading(number).run()
+
+
+def _asked(number: np.int64) -> np.int64:
+    _reading(number).wait.begin()
+    return number
+
+
+def _given(number: np.int64) -> np.int64:
+    _reading(number).wait.end()
+    return number
 
 
 def _last(number: np.int64) -> list[Any]:

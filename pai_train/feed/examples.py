@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from pai_train.feed.features import ExampleError, feature_kind, first_failing
+from pai_train.feed.features import ExampleError, feature_kind, first_failing, values_of
 
 _DTYPES = {"int64_list": tf.int64, "float_list": tf.float32, "bytes_list": tf.string}
 _KINDS = {"int64": "int64_list", "float": "float_list", "string": "bytes_list"}
@@ -31,15 +31,21 @@ def parse(records: pa.Array, schema: pa.Schema) -> pa.RecordBatch:
     columns = []
     for field, flat, edges in zip(schema, values, splits, strict=True):
         counts = np.diff(edges)
-        if (counts > 1).any():
-            row = int(np.argmax(counts > 1))
-            raise ExampleError(
-                row, field.name, "the feature has several values", f"{counts[row]} values", "one value, or none"
-            )
+        size = values_of(field.type)
+        wrong = (counts != size) & (counts != 0)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            what = "the feature has several values" if size == 1 else "the feature has another number of values"
+            wanted = "one value, or none" if size == 1 else f"{size} values, or none"
+            raise ExampleError(row, field.name, what, f"{counts[row]} value{'s' if counts[row] != 1 else ''}", wanted)
         column = _cast(_arrow(flat), field, counts)
+        if isinstance(field.type, pa.FixedShapeTensorType):
+            column = pa.FixedSizeListArray.from_arrays(column, type=field.type.storage_type)
         if len(column) < len(records):
-            places = pa.array(np.where(counts > 0, edges[:-1], 0), mask=counts == 0)
+            places = pa.array(np.where(counts > 0, edges[:-1] // size, 0), mask=counts == 0)
             column = column.take(places)
+        if isinstance(field.type, pa.FixedShapeTensorType):
+            column = pa.ExtensionArray.from_storage(field.type, column)
         columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
@@ -113,21 +119,23 @@ def _arrow(values: Any) -> pa.Array:
 
 
 def _cast(values: pa.Array, field: pa.Field, counts: Any) -> pa.Array:
+    kind = field.type.value_type if isinstance(field.type, pa.FixedShapeTensorType) else field.type
+
     def casts(lo: int, hi: int) -> bool:
         try:
-            _to(values.slice(lo, hi - lo), field.type)
+            _to(values.slice(lo, hi - lo), kind)
         except pa.ArrowInvalid:
             return False
         return True
 
     try:
-        return _to(values, field.type)
+        return _to(values, kind)
     except pa.ArrowInvalid:
         at = first_failing(len(values), casts)
-        row = int(np.flatnonzero(counts)[at])
+        row = int(np.flatnonzero(counts)[at // values_of(field.type)])
         shown = repr(values[at].as_py())
         raise ExampleError(
-            row, field.name, "the value is none of its column's type", shown[:80], _wanted(field.type)
+            row, field.name, "the value is none of its column's type", shown[:80], _wanted(kind)
         ) from None
 
 

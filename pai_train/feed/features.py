@@ -28,11 +28,18 @@ class ExampleError(ValueError):
 
 def feature_kind(kind: pa.DataType) -> str | None:
     """Returns which list of a feature holds values of a column's type; None where none does."""
+    if isinstance(kind, pa.FixedShapeTensorType):
+        kind = kind.value_type
     if pa.types.is_signed_integer(kind) or pa.types.is_boolean(kind):
         return "int64_list"
     if kind in (pa.float32(), pa.float64()):
         return "float_list"
     return "bytes_list" if kind in (pa.string(), pa.binary()) else None
+
+
+def values_of(kind: pa.DataType) -> int:
+    """Returns how many values a feature of a column's type has: 1, or the size of a vector."""
+    return int(kind.storage_type.list_size) if isinstance(kind, pa.FixedShapeTensorType) else 1
 
 
 def first_failing(count: int, holds: Callable[[int, int], bool]) -> int:

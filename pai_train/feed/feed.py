@@ -55,7 +55,8 @@ class Feed:
         source: The rows.
         plan: What is delivered.
         label: The column that `dataset` gives apart.
-        stats: What reading cost; how long was waited is known of `numpy` and `arrow` alone.
+        stats: What reading cost, and how long was waited: of a dataset as long as its consumer, or what prefetches for
+            that, waited for superbatches.
         fault: What ended a pass over `dataset`, as it was raised; TensorFlow hands on only its text.
 
     Raises:
@@ -198,7 +199,7 @@ class Feed:
 
     @property
     def waited_for(self) -> str:
-        """One sentence about what the loop over `numpy` or `arrow` waited for."""
+        """One sentence about what the loop waited for."""
         return self.stats.sentence(self._name)
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pai_train.spec.contracts import Source
+    from pai_train.spec.types import Vector
     from pai_train.storage import ObjectInfo, Store
     from pai_train.tables.contracts import Tables
 
@@ -65,7 +66,8 @@ def open_feed(
     Args:
         address: A path, a URL of any store, a glob or a list of them; or a table, `odps://project/tables/name` or,
             where `tables` is given, its name.
-        columns: Of files, each column's MaxCompute type by name, in file order, as in a recipe. Of a table, or of files
+        columns: Of files, each column's MaxCompute type by name, in file order, as in a recipe; of TFRecord also
+            VECTOR(FLOAT, 3) and the like, a feature of so many values. Of a table, or of files
             that name their columns, the names wanted; None for all.
         batch_size: Rows of a batch, over all workers.
         label: The column that `Feed.dataset` gives apart.
@@ -231,16 +233,26 @@ def _files(
 def _types(columns: Mapping[str, str]) -> dict[str, pa.DataType]:
     from pai_train.spec.ddl import SyntaxFault
     from pai_train.spec.table import Column
-    from pai_train.spec.types import parse_type
+    from pai_train.spec.types import Vector, parse_type
     from pai_train.tables.arrow import arrow_type
 
     types = {}
     for name, text in columns.items():
         try:
-            types[name] = arrow_type(Column(name, parse_type(text)))
+            kind = parse_type(text)
+            types[name] = _vector(kind) if isinstance(kind, Vector) else arrow_type(Column(name, kind))
         except SyntaxFault as fault:
             raise DataError(f"not a column type: {fault.message}", where=name, got=text) from None
     return types
+
+
+def _vector(kind: Vector) -> pa.DataType:
+    import pyarrow as pa
+
+    from pai_train.spec.table import Column
+    from pai_train.tables.arrow import arrow_type
+
+    return pa.fixed_shape_tensor(arrow_type(Column("-", kind.element)), [kind.size])
 
 
 def _found(store: Store, url: str) -> list[ObjectInfo]:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pai_train import open_feed
 from pai_train.errors import DataError
 from pai_train.feed import tfrecord
 from pai_train.feed.formats import FileFormat, look
@@ -177,3 +178,30 @@ def test_what_looks_like_gzip_may_be_a_record():
         source(content, compression="gzip").chunks()
     with pytest.raises(DataError, match="damaged"):
         source(gzip.compress(content), compression="none").chunks()
+
+
+@pytest.mark.parametrize("engine", ["tf_data", "queue_runner"])
+def test_a_feature_of_several_values_is_a_vector(tmp_path, engine):
+    rows = [{"x": [n / 4, 1.0, -n], "pair": [n, n + 1], "n": [n]} for n in range(300)]
+    content = written([example(**row) for row in rows])
+    (tmp_path / "rows.tfrecord").write_bytes(content)
+    columns = {"x": "VECTOR(FLOAT, 3)", "pair": "VECTOR(BIGINT, 2)", "n": "BIGINT"}
+    feed = open_feed(str(tmp_path / "rows.tfrecord"), columns, batch_size=64, shuffle="block", engine=engine)
+    batches = [*feed.numpy(), *feed.dataset().as_numpy_iterator()]
+    assert sum(len(batch["n"]) for batch in batches) == 600
+    for batch in batches:
+        numbers = batch["n"]
+        assert batch["x"].dtype == np.float32
+        assert batch["x"].tolist() == [[n / 4, 1.0, -n] for n in numbers]
+        assert batch["pair"].tolist() == [[n, n + 1] for n in numbers]
+
+
+def test_a_vector_of_another_length_is_a_fault_and_a_missing_one_a_null():
+    kind = pa.fixed_shape_tensor(pa.float32(), [2])
+    read = source(written([example(x=[1.0, 2.0]), example(n=[1]), example(x=[3.0, 4.0])]), {"x": kind})
+    (batch,) = read.read(read.chunks()[0], ["x"])
+    assert batch.column(0).storage.to_pylist() == [[1.0, 2.0], None, [3.0, 4.0]]
+    read = source(written([example(x=[1.0, 2.0]), example(x=[1.0])]), {"x": kind})
+    with pytest.raises(DataError, match="another number of values") as caught:
+        list(read.read(read.chunks()[0], ["x"]))
+    assert caught.value.fault.wanted == "2 values, or none"
