@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from pai_train import paiio
 from pai_train.paiio import settings as paiio_settings
+from pai_train.paiio.arrays import texts
+from pai_train.paiio.chunks import _text
 from pai_train.paiio.sequence import FOREVER, Run, Unit, count, cut, repeat, run, shard, skip, take
 from pai_train.spec.contracts import Chunk, Snapshot
 from pai_train.spec.slices import slice_rows
@@ -172,6 +174,21 @@ def test_many_tables_are_opened_again_at_their_snapshot(monkeypatch):
     rows = [row for batch in dataset.as_numpy_iterator() for row in batch[0].tolist()]
     assert rows == list(range(7)) * 14
     assert {snapshot for _, snapshot in opened[7:]} == {"1"}
+
+
+_BYTES = st.lists(st.none() | st.sampled_from([b"", b"\xff", b"a\xff\x00", b"\n"]) | st.binary(max_size=5), min_size=1)
+
+
+@settings(deadline=None)
+@given(_BYTES, st.sampled_from([b"", b"\xff"]), st.booleans())
+def test_any_bytes_become_a_tensor(values, null, encoded):
+    column = pa.array(values, pa.binary())
+    if encoded:
+        letters = pa.array([None if value is None else "b" * (value > b"a") for value in values], pa.string())
+        column = letters.dictionary_encode()
+        values = column.cast(pa.binary()).to_pylist()
+    made = _text(*map(tf.convert_to_tensor, texts(column, null)))
+    assert made.numpy().tolist() == [null if value is None else value for value in values]
 
 
 def test_rows_that_a_table_gives_short_are_missed(monkeypatch):
