@@ -41,6 +41,14 @@ def main(argv):
 tf.app.run()
 """
 
+
+def test_what_only_the_tensorflow_of_pai_had(desk):
+    ended = desk.run("import tensorflow as tf\n\ntf.get_embedding_variable('v', 8)\n")
+    assert ended.code == 1
+    assert "main.py:3: tf.get_embedding_variable('v', 8): TensorFlow has no tf.get_embedding_variable" in ended.out
+    assert "use tf.get_variable with a shape" in ended.out
+
+
 EACH = """
 FLAGS._parse_flags()
 each = {name: "{}".format(value) for name, value in FLAGS.__flags.items()}
