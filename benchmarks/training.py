@@ -162,12 +162,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the results there")
     parser.add_argument("--repetitions", type=int, default=5, help="at least 5")
+    names = [size.name.split(",")[0] for size in (TINY, *LARGER)]
+    parser.add_argument("--only", choices=names, nargs="+", default=names, help="models to measure")
     options = parser.parse_args()
     if options.repetitions < 5:
         parser.error("at least 5 repetitions")
+    sizes = [size for size in (TINY, *LARGER) if size.name.split(",")[0] in options.only]
     results = []
     with tempfile.TemporaryDirectory() as name:
-        for result in measured(Path(name), (TINY, *LARGER), options.repetitions):
+        for result in measured(Path(name), sizes, options.repetitions):
             print(result, flush=True)
             results.append(result)
     if options.json is not None:

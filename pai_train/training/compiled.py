@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from itertools import groupby
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -97,7 +97,9 @@ class CompiledSteps:
         self._plan = plan
         # Behind the row counts come the weights.
         self._counts = -1 if plan.weight is None else -2
-        self._function: Any = None
+        self._functions: dict[bool, Any] = {}
+        self._inner = tf.function(self._steps, autograph=False, jit_compile=True)
+        self._check: Any = None
         self._refused = False
         self._parts: Any = None
 
@@ -105,15 +107,20 @@ class CompiledSteps:
         """Trains on batches; takes and returns what the learner's own function does."""
         pieces = self._pieces(given[self._counts].numpy()[0].tolist())
         if len(pieces) == 1:
-            return self._take(pieces[0][0], given)
+            return self._take(pieces[0][0], len(pieces[0][1]), given)
         # No step may run where a row of any batch is wrong.
-        _, _, steps, unknown, odd = self._learner.examined(*given, training=True)
+        if self._check is None:
+            checked = partial(self._learner.examined, training=True)
+            signature = self._learner.plain.input_signature
+            self._check = tf.function(lambda *all: checked(*all)[2:], input_signature=signature, autograph=False)
+        steps, unknown, odd = self._check(*given)
         if not int(steps):
             return tf.zeros([0, self._learner.width(training=True)], tf.float64), unknown, odd
         found, begin, done = [], 0, 0
-        for compiled, part in pieces:
+        for head, part in pieces:
             end = begin + sum(part)
-            found.append(self._take(compiled, self._cut(given, slice(begin, end), slice(done, done + len(part))))[0])
+            taken = self._cut(given, slice(begin, end), slice(done, done + len(part)))
+            found.append(self._take(head, len(part), taken)[0])
             begin, done = end, done + len(part)
         return tf.concat(found, axis=0), unknown, odd
 
@@ -121,20 +128,25 @@ class CompiledSteps:
         counts = len(given) + self._counts
         return [one[:, steps] if at == counts else one[rows] for at, one in enumerate(given)]
 
-    def _pieces(self, rows: Sequence[int]) -> list[tuple[bool, Sequence[int]]]:
-        """Cuts a call into pieces of batches, each with whether it is compiled."""
+    def _pieces(self, rows: Sequence[int]) -> list[tuple[int, Sequence[int]]]:
+        """Cuts a call into pieces of batches, each with how many of it are compiled: the first ones."""
         if self._refused:
-            return [(False, rows)]
+            return [(0, rows)]
         early = max(0, self._after - self._done()) if self._after else 0
-        kinds = [index >= early and count == self._batch_size for index, count in enumerate(rows)]
-        pieces: list[tuple[bool, Sequence[int]]] = []
-        begin = 0
-        for compiled, group in groupby(kinds):
-            end = begin + len(list(group))
-            size = self._room if compiled else end - begin
-            pieces += [(compiled, rows[at : min(at + size, end)]) for at in range(begin, end, size)]
+        pieces: list[tuple[int, Sequence[int]]] = []
+        begin, end = 0, min(early, len(rows))
+        while end < len(rows):
+            if end > begin:
+                pieces.append((0, rows[begin:end]))
+                begin = end
+            while end < len(rows) and end - begin < self._room and rows[end] == self._batch_size:
+                end += 1
+            head = end - begin
+            while end < len(rows) and rows[end] != self._batch_size:
+                end += 1
+            pieces.append((head, rows[begin:end]))
             begin = end
-        return pieces
+        return pieces if begin == len(rows) else [*pieces, (0, rows[begin:])]
 
     def _done(self) -> int:
         """Returns the number of steps taken, out of the state that a checkpoint holds."""
@@ -143,59 +155,83 @@ class CompiledSteps:
             return updates
         return updates * self._plan.accumulate + int(self._learner.variables["accumulated_batches"].numpy())
 
-    def _take(self, compiled: bool, given: Sequence[Any]) -> tuple[Any, Any, Any]:
-        if compiled and not self._refused:
-            found = self._compiled(given)
+    def _take(self, head: int, steps: int, given: Sequence[Any]) -> tuple[Any, Any, Any]:
+        """Takes the steps of a piece, of which the first `head` are compiled."""
+        if head and not self._refused:
+            found = self._compiled(head, head < steps, given)
             if found is not None:
                 return found
         plain: tuple[Any, Any, Any] = self._learner.plain(*given)
         return plain
 
-    def _compiled(self, given: Sequence[Any]) -> tuple[Any, Any, Any] | None:
+    def _compiled(self, head: int, mixed: bool, given: Sequence[Any]) -> tuple[Any, Any, Any] | None:
         """Calls the compiled function; None where XLA takes no such function."""
         found: tuple[Any, Any, Any] | None = None
-        if self._function is not None:
-            found = self._function(*given)
+        count = tf.constant(head)
+        if mixed in self._functions:
+            found = self._functions[mixed](count, *given)
             return found
+        before = self._done()
         try:
-            self._function = self._traced()
-            # XLA compiles in the first call, and gives up before anything has run.
-            found = self._function(*given)
-            log.info("train.jit_compile: XLA compiled the steps of full batches")
+            function = self._traced(mixed)
+            # XLA compiles in the first call, and gives up before anything of it has run.
+            found = function(count, *given)
+            if not self._functions:
+                log.info("train.jit_compile: XLA compiled the steps of full batches")
+            self._functions[mixed] = function
         except (*_REFUSALS, NotImplementedError, TypeError, ValueError) as error:
+            if self._functions or self._done() != before:
+                raise
             self._refuse(str(error).strip().splitlines()[0] if str(error) else type(error).__name__)
         return found
 
     def _refuse(self, reason: str) -> None:
-        self._refused, self._function = True, None
+        self._refused = True
         level = logging.WARNING if self._plan.jit_compile is True else logging.INFO
         log.log(level, "train.jit_compile: the model's steps are not compiled, for XLA cannot: %s", reason)
 
-    def _traced(self) -> Any:
+    def _traced(self, mixed: bool) -> Any:
         """Traces the function; its rows are looked up, and made up to the shape compiled for, outside of XLA.
+
+        Args:
+            mixed: Whether batches follow those that are compiled.
 
         Raises:
             NotImplementedError: The model does what XLA would leave out.
         """
-        learner, self._parts = self._learner, parts(self._learner.model)
-        inner = tf.function(self._steps, autograph=False, jit_compile=True)
+        learner = self._learner
+        if self._parts is None:
+            self._parts = parts(learner.model)
 
-        def traced(*given: Any) -> tuple[Any, Any, Any]:
-            learner.traces["compiled"] = learner.traces.get("compiled", 0) + 1
-            (features, *rest), _, steps, unknown, odd = learner.examined(*given, training=True)
+        def traced(head: Any, *given: Any) -> tuple[Any, Any, Any]:
+            name = "mixed" if mixed else "compiled"
+            learner.traces[name] = learner.traces.get(name, 0) + 1
+            vectors, counts, steps, unknown, odd = learner.examined(*given, training=True)
+            head = tf.minimum(head, steps)
+            rows = head * self._batch_size if mixed else None
+            features, *rest = tf.nest.map_structure(lambda one: None if one is None else one[:rows], vectors)
             features = features if self._parts is None else self._parts.looked_up(features)
-            found = inner(steps, *tf.nest.map_structure(self._filled, (features, *rest)))
-            return found[:steps], unknown, odd
+            filled = tf.nest.map_structure(self._filled, (features, *rest))
+            self._refuse_different(head, filled)
+            found = self._inner(head, *filled)[:head]
+            if mixed:
+                found = tf.concat([found, learner.taken(vectors, counts, head, steps, training=True)], axis=0)
+            return found, unknown, odd
 
-        function = tf.function(traced, input_signature=learner.plain.input_signature, autograph=False)
-        graph = function.get_concrete_function().graph.as_graph_def()
-        names = [node.op for one in graph.library.function for node in one.node_def]
+        signature = [tf.TensorSpec([], tf.int32), *learner.plain.input_signature]
+        return tf.function(traced, input_signature=signature, autograph=False)
+
+    def _refuse_different(self, *given: Any) -> None:
+        specs = tf.nest.map_structure(
+            lambda one: None if one is None else tf.TensorSpec(one.shape, one.dtype), (given[0], *given[1])
+        )
+        graph = self._inner.get_concrete_function(*specs).graph.as_graph_def()
+        names = [node.op for nodes in (graph.node, *(one.node_def for one in graph.library.function)) for node in nodes]
         if odd := sorted(_DIFFERENT.intersection(names)):
             raise NotImplementedError(f"it would run {', '.join(odd)} in another way, or not at all")
         known = 0 if self._parts is None else self._parts.embeddings
         if self._plan.jit_compile == "auto" and sum(name in _GATHERS for name in names) > known:
             raise NotImplementedError("it would not notice an index that is out of range, as of an Embedding")
-        return function
 
     def _filled(self, vector: Any) -> Any:
         """Returns a vector over the rows as (room, rows of a batch, …); batches that no step takes are zeros."""

@@ -100,16 +100,13 @@ class Learner:
             self._updates = Updates(self.optimizer, by_name, self._strategy, plan, devices.names[0])
             self.variables |= self._updates.state
         self._best = Best(of_model, "/cpu:0") if plan.keep_best else None
-        if self._best is not None:
-            self.variables |= self._best.state
+        self.variables |= self._best.state if self._best is not None else {}
         self._dtypes = {tensor.name: tf.as_dtype(tensor.dtype) for tensor in self.model.inputs}
         self._shapes = [tuple(tensor.shape[1:]) for tensor in self.model.inputs]
         # The label comes last, as `_steps` counts it.
         self._reals = [name for name, dtype in self._dtypes.items() if dtype.is_floating]
-        if self._labels.dtype.is_floating:
-            self._reals.append(label.column)
-        if plan.weight is not None:
-            self._reals.append(plan.weight)
+        self._reals += [label.column] if self._labels.dtype.is_floating else []
+        self._reals += [plan.weight] if plan.weight is not None else []
         self._devices = devices
         self._compiled: CompiledSteps | None = None
         self.traces = {}
@@ -198,9 +195,8 @@ class Learner:
 
         # TensorFlow counts retracings by code object and would take each new learner for a retraced old one.
         own = partial(traced)
-
-        pairs = zip(self._shapes, self._dtypes.values(), strict=True)
-        signature = [tf.TensorSpec([None, *shape], dtype) for shape, dtype in pairs]
+        given = zip(self._shapes, self._dtypes.values(), strict=True)
+        signature = [tf.TensorSpec([None, *shape], dtype) for shape, dtype in given]
         if with_label:
             signature += [tf.TensorSpec([None], self._labels.dtype), tf.TensorSpec([self.row_counts, None], tf.int64)]
         if name == "train" and self._plan.weight is not None:
@@ -251,17 +247,21 @@ class Learner:
         Returns:
             float64 (steps, 1 + metric sums), the number of rows without a class, and `not_finite` of all columns.
         """
-        (features, targets, weighed), counts, steps, unknown, odd = self.examined(*given, training=training)
-        features, targets, weighed = self._padded((features, targets, weighed))
+        vectors, counts, steps, unknown, odd = self.examined(*given, training=training)
+        return self.taken(vectors, counts, 0, steps, training), unknown, odd
+
+    def taken(self, vectors: Any, counts: Any, begin: Any, end: Any, training: bool) -> Any:
+        """Takes, inside a graph, the steps from `begin` to before `end` of what was examined."""
+        features, targets, weighed = self._padded(vectors)
         rows, whole, ends = counts[0], counts[-1], tf.cumsum(counts[0])
 
         def step(index: Any) -> Any:
+            index += begin
             batch = (ends[index] - rows[index], rows[index], whole[index])
-            return self.step(
-                lambda: self._replica_step(features, targets, weighed, batch, training=training), whole[index], training
-            )
+            taken = partial(self._replica_step, features, targets, weighed, batch, training=training)
+            return self.step(taken, whole[index], training)
 
-        return repeated(step, steps, steps, self.width(training)), unknown, odd
+        return repeated(step, end - begin, end - begin, self.width(training))
 
     def examined(self, *given: Any, training: bool) -> tuple[Any, Any, Any, Any, Any]:
         """Returns features, targets and weights; row counts; how many steps to run; and what `_steps` tells of rows.

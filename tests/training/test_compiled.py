@@ -46,7 +46,7 @@ def test_they_learn_the_same_and_wrong_rows_change_nothing():
         np.testing.assert_array_equal(found.sums["correct"], wanted.sums["correct"])
     for name, value in values_of(plain).items():
         np.testing.assert_allclose(compiled.variables[name].numpy(), value, rtol=1e-5, atol=1e-6, err_msg=name)
-    assert compiled.traces == {"train": 1, "evaluate": 0, "predict": 0, "compiled": 1}
+    assert compiled.traces == {"train": 0, "evaluate": 0, "predict": 0, "compiled": 1, "mixed": 1}
     assert "compiled" not in plain.traces
 
     before = values_of(compiled)
