@@ -40,6 +40,7 @@ def ends(jobs, *lines):
     return [(int(code), said) for said, code in re.findall(r"(.*?)^exit (\d+)$", done.stdout, re.DOTALL | re.MULTILINE)]
 
 
+@pytest.mark.full
 def test_no_room_for_a_checkpoint_keeps_the_one_before_and_with_room_it_goes_on(jobs):
     wide = [*IRIS, "model.params.hidden=[64,64]"]
     straight = jobs.done(*wide, "train.resume=never", "checkpointDir=straight")
@@ -149,7 +150,8 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint_to_go_on_from(
     assert "the last checkpoint stays as it is" in bad.text
     # The rate was wrong from step 10 on: what was saved behind it has a loss, and no use.
     (good,) = (jobs.cwd / "data/checkpoints/iris").glob("g0001-*/step-000000008")
-    finished = jobs.run(*IRIS, "checkpointDir=better", f"train.resume={good}")
+    better = f"train.learning_rate_schedule={rate.replace('1e30', '0.001')}"
+    finished = jobs.run(*IRIS, better, "checkpointDir=better", f"train.resume={good}")
     assert (finished.code, jobs.last()["steps"]) == (0, 18), finished
     assert "going on behind step 8 " in finished.text
 
@@ -167,6 +169,7 @@ def test_weights_that_are_no_numbers_are_not_saved_in_the_place_of_good_ones(job
     assert newest_step(jobs) == 0
 
 
+@pytest.mark.full
 def test_more_replicas_than_rows_and_no_rows_at_all(jobs):
     records = [jobs.done("+recipe=iris", "train.batch_size=3", "train.steps=9", f"gpus={gpus}") for gpus in (0, 4)]
     losses = [record["metrics"]["test"]["loss"] for record in records]

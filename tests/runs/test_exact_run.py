@@ -18,7 +18,7 @@ KEYS = [
 ]
 SAVING = ["train.steps_per_call=2", "train.checkpoint.every_steps=2"]
 
-QUICK = [(0, "queue_runner", "window", 3), (2, "tf_data", "window", 1), (2, "queue_runner", "block", 3)]
+QUICK = [(0, "queue_runner", "window", 3), (2, "tf_data", "window", 1)]
 ALL = list(itertools.product((0, 2), ("tf_data", "queue_runner"), ("block", "window", "none"), (1, 3)))
 REST = [pytest.param(*one, marks=pytest.mark.full) for one in ALL if one not in QUICK]
 
