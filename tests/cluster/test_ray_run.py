@@ -159,11 +159,16 @@ def test_workers_and_actors_end_with_a_killed_command(crews, start):
 def test_a_running_cluster_is_joined_and_left(crews, head):
     jobs = crews("joined")
     words = (*SHORT, *RAY, "cluster.address=127.0.0.1:6399")
+    refused = jobs.start(*words, before=head, env={"RAY_AUTH_MODE": "disabled"}).wait(LONGEST_S)
+    assert refused.code == 1, refused
+    assert "got: 127.0.0.1:6399: it asks for a token" in refused.text
+    token = {"RAY_AUTH_MODE": "token"}
     # What the first one held is free for the second.
     for epochs in (2, 3):
-        ended = jobs.start(*words, f"train.epochs={epochs}", before=head).wait(LONGEST_S)
+        ended = jobs.start(*words, f"train.epochs={epochs}", before=head, env=token).wait(LONGEST_S)
         assert ended.code == 0, ended
     assert [json.loads(path.read_text())["steps"] for path in jobs.records()] == [18, 27]
-    large = jobs.start(*words, "cluster.workers=4", "cluster.start_timeout_s=3", before=head).wait(LONGEST_S)
+    words = (*words, "cluster.workers=4", "cluster.start_timeout_s=3")
+    large = jobs.start(*words, before=head, env=token).wait(LONGEST_S)
     assert large.code == 1, large
     assert "got: the cluster has 1 node; CPU 3, " in large.text
