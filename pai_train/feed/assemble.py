@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,34 +11,56 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pai_train.feed.order import Int64s
+    from pai_train.feed.runs import Runs
 
 _SHORTEST_RUN = 16
-"""Rows of a run on average, below which a gather of single rows costs less than a slice for each run."""
+"""Rows of a run on average, below which a gather of single values costs less than a slice for each run."""
 
 
-def in_order(pieces: Sequence[pa.RecordBatch], order: Int64s | None, count: int) -> pa.RecordBatch:
-    """Returns `count` rows of pieces that are laid end to end, in an order.
+class Columns:
+    """A batch's columns, looked at once: rows are taken from them many times.
+
+    Attributes:
+        names: Their names.
+        arrays: Their values.
+        numbers: The same as vectors of numpy; None where a column holds anything but numbers, or a null.
+        rows: How many rows there are.
+    """
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self.names = batch.schema.names
+        self.arrays = batch.columns
+        self.numbers = [_numbers(column) for column in self.arrays]
+        self.rows = batch.num_rows
+
+
+class Span(NamedTuple):
+    """Consecutive rows of a batch, from `start` on."""
+
+    of: Columns
+    start: int
+    rows: int
+
+
+def in_order(spans: Sequence[Span], order: Runs | None, count: int) -> pa.RecordBatch:
+    """Returns `count` rows of spans that are laid end to end, in an order.
 
     Args:
-        pieces: At least one; of one schema, but that a column of strings may be dictionary encoded in some of them.
-        order: Where each row stands, int64 of shape [count] or longer; None for as they are.
+        spans: At least one; of one schema, but that a column of strings may be dictionary encoded in some of them.
+        order: Where the rows stand, at least `count` of them; None for as they are.
         count: How many rows.
 
     Returns:
-        One batch; a column that is dictionary encoded in all pieces still is.
+        One batch; a column that is dictionary encoded in all spans still is.
     """
-    if order is None and len(pieces) == 1:
-        return pieces[0].slice(0, count)
-    alike, dictionaries = _alike(pieces)
-    if order is None:
-        batch = _one(pa.Table.from_batches(alike).slice(0, count))
-    else:
-        order = order[:count]
-        runs = _Runs(alike, order)
-        columns = [_ordered(chunks, order, runs) for chunks in zip(*(piece.columns for piece in alike), strict=True)]
-        batch = pa.RecordBatch.from_arrays(columns, schema=alike[0].schema)
-    return _with_dictionaries(batch, dictionaries) if dictionaries else batch
+    laid = _Laid(spans, None if order is None else order.head(count), count)
+    first = spans[0].of
+    return pa.RecordBatch.from_arrays([laid.column(at) for at in range(len(first.arrays))], first.names)
+
+
+def whole(batches: Sequence[pa.RecordBatch]) -> list[Span]:
+    """Returns all rows of batches as spans."""
+    return [Span(Columns(batch), 0, batch.num_rows) for batch in batches]
 
 
 def plain(column: Any) -> Any:
@@ -46,95 +68,67 @@ def plain(column: Any) -> Any:
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
-def _alike(pieces: Sequence[pa.RecordBatch]) -> tuple[list[pa.RecordBatch], dict[int, pa.Array]]:
-    """Gives all pieces one schema: dictionary encoded columns become indices into one dictionary, or are decoded."""
-    encoded = [
-        at
-        for at in range(pieces[0].num_columns)
-        if any(pa.types.is_dictionary(p.schema.field(at).type) for p in pieces)
-    ]
-    if not encoded:
-        return list(pieces), {}
-    dictionaries: dict[int, pa.Array] = {}
-    columns = [piece.columns for piece in pieces]
-    for at in encoded:
-        chunks = [row[at] for row in columns]
-        if all(pa.types.is_dictionary(chunk.type) for chunk in chunks):
-            joint = pa.chunked_array(chunks).unify_dictionaries()
-            dictionaries[at] = joint.chunk(0).dictionary
-            chunks = [chunk.indices for chunk in joint.chunks]
-        else:
-            chunks = [plain(chunk) for chunk in chunks]
-        for row, chunk in zip(columns, chunks, strict=True):
-            row[at] = chunk
-    names = pieces[0].schema.names
-    return [pa.RecordBatch.from_arrays(row, names) for row in columns], dictionaries
+def _numbers(column: pa.Array) -> np.ndarray[Any, Any] | None:
+    kind = column.type
+    if (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and not column.null_count:
+        values: np.ndarray[Any, Any] = column.to_numpy()
+        return values
+    return None
 
 
-def _ordered(chunks: Sequence[pa.Array], order: Int64s, runs: _Runs) -> pa.Array:
-    """Puts one column in order; numbers without nulls by numpy, which takes values as fast as it copies."""
-    kind = chunks[0].type
-    if (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and not any(chunk.null_count for chunk in chunks):
-        values = [chunk.to_numpy() for chunk in chunks]
-        return _taken(np.concatenate(values) if len(values) > 1 else values[0], order, kind)
-    if runs.are_long:
-        parts = [chunks[piece].slice(start, length) for piece, start, length in runs.slices]
-        return pa.concat_arrays(parts) if parts else chunks[0].slice(0, 0)
-    return pa.concat_arrays(chunks).take(pa.array(order))
+class _Laid:
+    """Lays the columns of spans end to end, or in an order."""
 
-
-def _taken(values: np.ndarray[Any, Any], order: Int64s, kind: pa.DataType) -> pa.Array:
-    """Returns values in an order, in memory of Arrow: TensorFlow takes it as it is, for it is aligned."""
-    memory = pa.allocate_buffer(len(order) * values.itemsize)
-    # Every place is known to exist, and numpy writes into a given array at once only where it need not check that.
-    np.take(values, order, out=np.frombuffer(memory, values.dtype), mode="clip")
-    return pa.Array.from_buffers(kind, len(order), [None, memory])
-
-
-class _Runs:
-    """Runs of consecutive rows in an order, over pieces that are laid end to end."""
-
-    def __init__(self, pieces: Sequence[pa.RecordBatch], order: Int64s) -> None:
+    def __init__(self, spans: Sequence[Span], order: Runs | None, count: int) -> None:
+        self._spans = spans
         self._order = order
-        self._pieces = pieces
+        self._count = count
+        self._scratch: dict[np.dtype[Any], np.ndarray[Any, Any]] = {}
+
+    def column(self, at: int) -> pa.Array:
+        """Returns a column's rows; numbers are laid by numpy, which copies them soonest."""
+        spans = self._spans
+        if self._order is not None and all(span.of.numbers[at] is not None for span in spans):
+            values = [span.of.numbers[at][span.start : span.start + span.rows] for span in spans]  # type: ignore[index]
+            return self._vector(values, self._order, spans[0].of.arrays[at].type)
+        chunks = [span.of.arrays[at].slice(span.start, span.rows) for span in spans]
+        if not any(isinstance(chunk, pa.DictionaryArray) for chunk in chunks):
+            return self._array(chunks)
+        if not all(isinstance(chunk, pa.DictionaryArray) for chunk in chunks):
+            return self._array([plain(chunk) for chunk in chunks])
+        joint = pa.chunked_array(chunks).unify_dictionaries()
+        indices = self._array([chunk.indices for chunk in joint.chunks])
+        # The indices were taken out of a valid array: to check them again costs more than the rest of this module.
+        return pa.DictionaryArray.from_arrays(indices, joint.chunk(0).dictionary, safe=False)
+
+    def _array(self, chunks: Sequence[pa.Array]) -> pa.Array:
+        order = self._order
+        if order is None:
+            return (pa.concat_arrays(chunks) if len(chunks) > 1 else chunks[0]).slice(0, self._count)
+        vectors = [_numbers(chunk) for chunk in chunks]
+        if all(vector is not None for vector in vectors):
+            return self._vector(vectors, order, chunks[0].type)  # type: ignore[arg-type]
+        if order.mean >= _SHORTEST_RUN:
+            parts = [chunks[piece].slice(lo, hi - lo) for piece, lo, hi in self._runs]
+            return pa.concat_arrays(parts) if parts else chunks[0].slice(0, 0)
+        return pa.concat_arrays(chunks).take(pa.array(order.places))
+
+    def _vector(self, pieces: Sequence[np.ndarray[Any, Any]], order: Runs, kind: pa.DataType) -> pa.Array:
+        """Returns numbers in memory of Arrow: TensorFlow takes it as it is, for it is aligned."""
+        dtype = pieces[0].dtype
+        memory = pa.allocate_buffer(order.rows * dtype.itemsize)
+        vector = np.frombuffer(memory, dtype)
+        # Every place is known to exist, and numpy writes into a given array at once only where it need not check that.
+        np.take(self._end_to_end(pieces, dtype), order.places, out=vector, mode="clip")
+        return pa.Array.from_buffers(kind, order.rows, [None, memory], 0)
+
+    def _end_to_end(self, pieces: Sequence[np.ndarray[Any, Any]], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        if len(pieces) == 1:
+            return pieces[0]
+        # Columns share the memory, for it is in the cache when the next one comes.
+        rows = sum(len(piece) for piece in pieces)
+        return np.concatenate(pieces, out=self._scratch.setdefault(dtype, np.empty(rows, dtype)))
 
     @cached_property
-    def are_long(self) -> bool:
-        """Whether slices cost less than a gather of single rows."""
-        return len(self._order) >= _SHORTEST_RUN * len(self._first)
-
-    @cached_property
-    def _first(self) -> Int64s:
-        return np.flatnonzero(np.diff(self._order, prepend=-2) != 1)
-
-    @cached_property
-    def slices(self) -> list[tuple[int, int, int]]:
-        """Number of the piece, first row in it and row count of each run, cut where a piece ends."""
-        starts, lengths = self._order[self._first], np.diff(np.append(self._first, len(self._order)))
-        edges = np.cumsum([0, *(piece.num_rows for piece in self._pieces)])
-        holders = np.searchsorted(edges, starts, side="right") - 1
-        found = []
-        for start, length, holder in zip(starts.tolist(), lengths.tolist(), holders.tolist(), strict=True):
-            at, left, piece = start, length, holder
-            while left:
-                rows = min(left, int(edges[piece + 1]) - at)
-                found.append((piece, at - int(edges[piece]), rows))
-                at, left, piece = at + rows, left - rows, piece + 1
-        return found
-
-
-def _one(rows: Any) -> pa.RecordBatch:
-    """Returns rows, a table or a batch, as one batch."""
-    table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
-    batches = table.combine_chunks().to_batches()
-    if batches:
-        return batches[0]
-    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in table.schema], schema=table.schema)
-
-
-def _with_dictionaries(batch: pa.RecordBatch, dictionaries: dict[int, pa.Array]) -> pa.RecordBatch:
-    columns = batch.columns
-    for at, dictionary in dictionaries.items():
-        # Its indices were taken out of a valid array: to check them again costs more than the rest of this module.
-        columns[at] = pa.DictionaryArray.from_arrays(columns[at], dictionary, safe=False)
-    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
+    def _runs(self) -> list[tuple[int, int, int]]:
+        return self._order.cut([span.rows for span in self._spans]) if self._order is not None else []

@@ -8,11 +8,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from pai_train.feed.assemble import in_order
+from pai_train.feed.assemble import Columns, Span, in_order
 from pai_train.feed.blocks import Block, BlockReader, LaneReader, units
 from pai_train.feed.contracts import FeedPlan, Position, Shard
 from pai_train.feed.deal import Dealer
-from pai_train.feed.order import Int64s, beginning, check_position, lay_out
+from pai_train.feed.order import beginning, check_position, lay_out
 from pai_train.feed.trail import Stretch, Trail
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pai_train.feed.contracts import Measure
+    from pai_train.feed.runs import Runs
     from pai_train.spec.contracts import Source
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ class Taken(Protocol[T_co]):
         """The blocks' rows they are, by lane."""
         ...
 
-    def rows(self, order: Int64s | None, count: int) -> T_co:
+    def rows(self, order: Runs | None, count: int) -> T_co:
         """Returns the first `count` rows in an order."""
         ...
 
@@ -150,15 +151,15 @@ def arrow_superbatches(
 
 @dataclass(frozen=True)
 class ArrowRows:
-    """Rows of all own lanes as slices of blocks."""
+    """Rows of all own lanes as spans of blocks."""
 
     given: Mapping[int, int]
     cursors: Mapping[int, tuple[int, int]]
-    pieces: tuple[pa.RecordBatch, ...]
+    spans: tuple[Span, ...]
     stretches: Mapping[int, Sequence[Stretch]]
 
-    def rows(self, order: Int64s | None, count: int) -> pa.RecordBatch:
-        return in_order(self.pieces, order, count)
+    def rows(self, order: Runs | None, count: int) -> pa.RecordBatch:
+        return in_order(self.spans, order, count)
 
 
 class ArrowLanes:
@@ -172,14 +173,15 @@ class ArrowLanes:
         }
 
     def take(self, epoch: int, wanted: Mapping[int, int]) -> ArrowRows:
-        given, cursors, pieces, stretches = {}, {}, [], {}
+        given, cursors, stretches = {}, {}, {}
+        spans: list[Span] = []
         for lane, count in wanted.items():
-            slices, stretches[lane], cursor = self._lanes[lane].take(epoch, count)
-            given[lane] = sum(piece.num_rows for piece in slices)
-            pieces += slices
+            own, stretches[lane], cursor = self._lanes[lane].take(epoch, count)
+            given[lane] = sum(span.rows for span in own)
+            spans += own
             if cursor is not None:
                 cursors[lane] = cursor
-        return ArrowRows(given, cursors, tuple(pieces), stretches)
+        return ArrowRows(given, cursors, tuple(spans), stretches)
 
     def close(self) -> None:
         """Drops what was read ahead."""
@@ -193,28 +195,30 @@ class _Lane:
     def __init__(self, reader: LaneReader) -> None:
         self.reader = reader
         self._block: Block | None = None
+        self._columns: Columns | None = None
         self._offset = 0
 
-    def take(self, epoch: int, count: int) -> tuple[list[pa.RecordBatch], list[Stretch], tuple[int, int] | None]:
-        pieces: list[pa.RecordBatch] = []
+    def take(self, epoch: int, count: int) -> tuple[list[Span], list[Stretch], tuple[int, int] | None]:
+        spans: list[Span] = []
         stretches: list[Stretch] = []
         cursor = None
         while count:
-            block = self._block
-            if block is None or self._offset == block.batch.num_rows:
+            block, columns = self._block, self._columns
+            if block is None or columns is None or self._offset == columns.rows:
                 unit = self.reader.peek()
                 if unit is None or unit.epoch != epoch:
                     break
                 block = self._block = self.reader.next()
+                columns = self._columns = Columns(block.batch)
                 self._offset = 0
-            piece = block.batch.slice(self._offset, count)
-            self._offset += piece.num_rows
-            count -= piece.num_rows
-            ends = self._offset == block.batch.num_rows
-            if piece.num_rows:
-                pieces.append(piece)
-                cursors = block.cursors[self._offset - piece.num_rows : self._offset]
+            rows = min(count, columns.rows - self._offset)
+            cursors = block.cursors[self._offset : self._offset + rows]
+            self._offset += rows
+            count -= rows
+            ends = self._offset == columns.rows
+            if rows:
+                spans.append(Span(columns, self._offset - rows, rows))
                 stretches.append(Stretch(block.unit.ordinal, cursors, ends))
             place = block.unit.ordinal
             cursor = (place + 1, 0) if ends else (place, int(block.cursors[self._offset - 1]))
-        return pieces, stretches, cursor
+        return spans, stretches, cursor

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pai_train.feed.assemble import in_order
+from pai_train.feed.assemble import in_order, whole
 from pai_train.feed.bad_rows import place_of
 from pai_train.feed.nulls import EmptyError, fill, first_nulls, null_row
 from pai_train.feed.order import Int64s, Layout, delivery
+from pai_train.feed.runs import Runs
 from pai_train.spec.contracts import EncodedSource, MarkingSource
 
 if TYPE_CHECKING:
@@ -91,7 +92,10 @@ def read_block(source: Source, plan: FeedPlan, unit: Unit, *, encoded: bool = Fa
     places, consumed = delivery(plan, unit.epoch, unit.chunks, [piece.count for piece in pieces], unit.start)
     order, cursors = rows.kept(places, consumed)
     in_place = plan.shuffle == "none" and len(order) == sum(batch.num_rows for batch in rows.batches)
-    batch = in_order(rows.batches, None if in_place else order, len(order))
+    if in_place and len(rows.batches) == 1:
+        batch = rows.batches[0]
+    else:
+        batch = in_order(whole(rows.batches), None if in_place else Runs.of(order), len(order))
     try:
         return Block(unit, batch if plan.defaults is None else fill(batch, plan.defaults), cursors)
     except EmptyError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pai_train.feed.contracts import FeedPlan, Position, Shard
+from pai_train.feed.runs import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ class Hand:
 
     Attributes:
         rows: True row count of each batch on this worker; 0 where its lanes give no row to a batch.
-        order: Where each row stands in the lanes' rows laid end to end, int64 of shape [rows]; None when as it is.
+        order: Where the rows stand in the lanes' rows laid end to end; None when as they are.
         after: The position behind it, inside the epoch.
         behind: By own lane, how many of its rows the first batches hold: the first, the first two, …
         full: How many leading batches hold all the rows they were meant to hold: over all workers where the lanes'
@@ -29,7 +30,7 @@ class Hand:
     """
 
     rows: tuple[int, ...]
-    order: Int64s | None
+    order: Runs | None
     after: Position
     behind: Mapping[int, Int64s]
     full: int
@@ -44,6 +45,7 @@ class Dealer:
         self.at = at
         self.lanes: Sequence[int] = range(shard.index, len(layout.lanes), shard.count)
         self._alone = shard.count == 1
+        self._asked: tuple[int, Int64s] | None = None
 
     @property
     def done(self) -> bool:
@@ -67,19 +69,25 @@ class Dealer:
         shares = self._shares()
         held = np.array([given[lane] for lane in self.lanes], np.int64)
         # Row counts by lane and batch: what the lane is to give, up to where it ends.
-        behind = np.minimum(shares.cumsum(axis=1), held[:, None])
-        counts = np.diff(behind, axis=1, prepend=0)
+        behind = shares.cumsum(axis=1)
+        asked = behind[:, -1]
+        if (held < asked).any():
+            behind = np.minimum(behind, held[:, None])
+            counts = behind.copy()
+            counts[:, 1:] -= behind[:, :-1]
+        else:
+            counts = shares
         rows, meant = counts.sum(axis=0), shares.sum(axis=0)
         if not rows.any():
             return None
         count = int(np.flatnonzero(rows)[-1]) + 1
-        if not self._alone and (held >= shares.sum(axis=1)).any():
+        if not self._alone and (held >= asked).any():
             # Other workers' lanes give rows to the batches in which these pause: all stay at the same batch.
             count = len(rows)
-        order: Int64s | None = None
+        order: Runs | None = None
         if len(self.lanes) > 1 and count > 1:
             first = behind - counts + (held.cumsum() - held)[:, None]
-            order = _laid_out(first.T.ravel(), counts.T.ravel())
+            order = Runs(first.T.ravel(), counts.T.ravel())
         lanes = tuple(cursors.get(lane, cursor) for lane, cursor in enumerate(self.at.lanes))
         before = self.at
         self.at = Position(before.snapshot, before.order, before.seed, before.epoch, before.batch + count, lanes)
@@ -101,18 +109,14 @@ class Dealer:
 
     def _shares(self) -> Int64s:
         """Returns how many rows each own lane gives to each batch of the next superbatch."""
-        steps = self._plan.steps
+        first, steps = self.at.batch, self._plan.steps
+        if self._asked is not None and self._asked[0] == first:
+            return self._asked[1]
         while True:
-            shares = [self.layout.share(lane, self._plan.batch_size, self.at.batch, steps) for lane in self.lanes]
+            shares = self.layout.shares(self.lanes, self._plan.batch_size, first, steps)
             # A lane of few rows gives none to some batches. Of batches to which own lanes give nothing at all, more
             # are dealt at once: a worker that asks for no row could not tell them from its end.
-            if any(share.any() for share in shares) or not self.lanes or not self.layout.bounds[-1]:
-                return np.stack(shares) if shares else np.zeros((0, 1), np.int64)
+            if shares.any() or not self.lanes or not self.layout.bounds[-1]:
+                self._asked = first, shares
+                return shares
             steps += 1
-
-
-def _laid_out(starts: Int64s, lengths: Int64s) -> Int64s:
-    """Returns the numbers of runs that start at `starts`, one run after the other."""
-    total = int(lengths.sum())
-    offsets = starts - (lengths.cumsum() - lengths)
-    return (np.repeat(offsets, lengths) + np.arange(total)).astype(np.int64, copy=False)

@@ -271,5 +271,5 @@ class Feed:
 
     def _last_rows(self, lane: int, batches: int) -> int:
         bounds = self._layout.bounds
-        before = int(self._layout.share(lane, self.plan.batch_size, 0, batches - 1).sum()) if batches > 1 else 0
+        before = int(self._layout.shares([lane], self.plan.batch_size, 0, batches - 1).sum()) if batches > 1 else 0
         return bounds[lane + 1] - bounds[lane] - before

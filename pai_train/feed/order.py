@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,17 +50,17 @@ class Layout:
         full, rest = divmod(self.bounds[-1], plan.batch_size)
         return full + (1 if rest and not plan.drop_remainder else 0)
 
-    def share(self, lane: int, batch_size: int, first: int, count: int) -> Int64s:
-        """Returns how many rows a lane gives to batches first … first + count - 1, int64 of shape [count].
+    def shares(self, lanes: Sequence[int], batch_size: int, first: int, count: int) -> Int64s:
+        """Returns how many rows lanes give to batches first … first + count - 1, int64 of shape [lanes, count].
 
         Lane l has given floor(t B W[l+1] / W) - floor(t B W[l] / W) rows before batch t, W being the running sum of
         weights. The sum over lanes telescopes to t B, so that every batch is full while no lane has ended, and lanes
         end together.
         """
         rows = np.arange(first, first + count + 1, dtype=np.int64) * batch_size
-        total = max(1, self.bounds[-1])
-        given = rows * self.bounds[lane + 1] // total - rows * self.bounds[lane] // total
-        return np.diff(given)
+        given = rows * np.array(self.bounds, np.int64)[:, None] // max(1, self.bounds[-1])
+        before = given[1:] - given[:-1]
+        return (before[:, 1:] - before[:, :-1])[list(lanes)]
 
     def epoch(self, lane: int, plan: FeedPlan, epoch: int) -> tuple[tuple[int, ...], ...]:
         """Returns the blocks of a lane in the order of an epoch, each as the ids of its chunks."""
@@ -156,19 +157,32 @@ def delivery(
         The row numbers, int64 of shape [kept]; and for each the cursor behind it: rows consumed before filtering.
     """
     total = sum(rows)
+    numbers = _counting(total + 1)
     if plan.shuffle == "none":
-        order = np.arange(total, dtype=np.int64)
+        order = numbers[:-1]
     else:
         # A chunk is in one block of an epoch: the first one names the block.
         order = np.random.default_rng([plan.seed, epoch, chunks[0], 1]).permutation(total).astype(np.int64, copy=False)
-    cursors = np.arange(1, total + 1, dtype=np.int64)
+    cursors = numbers[1:]
     if plan.split is not None:
         split = plan.split
         test = np.concatenate([in_test(split, chunk, count) for chunk, count in zip(chunks, rows, strict=True)])
         kept = test[order] == (split.part == "test")
         order, cursors = order[kept], cursors[kept]
-    first = int(np.searchsorted(cursors, start, side="right"))
+    first = int(np.searchsorted(cursors, start, side="right")) if start else 0
     return order[first:], cursors[first:]
+
+
+@lru_cache(maxsize=2)
+def _power_of_two(size: int) -> Int64s:
+    numbers = np.arange(size, dtype=np.int64)
+    numbers.flags.writeable = False
+    return numbers
+
+
+def _counting(count: int) -> Int64s:
+    """Returns 0 … count - 1, read-only: blocks are of like sizes, and need not fill memory with the same numbers."""
+    return _power_of_two(1 << max(0, count - 1).bit_length())[:count]
 
 
 def fingerprint(plan: FeedPlan) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pai_train.feed.contracts import Measure
     from pai_train.feed.deal import Dealer
-    from pai_train.feed.order import Int64s
+    from pai_train.feed.runs import Runs
     from pai_train.feed.trail import Stretch
 
 tf1 = tf.compat.v1
@@ -83,10 +83,10 @@ class QueueRows:
     columns: Mapping[str, np.ndarray[Any, Any]]
     stretches: Mapping[int, Sequence[Stretch]]
 
-    def rows(self, order: Int64s | None, count: int) -> Mapping[str, np.ndarray[Any, Any]]:
+    def rows(self, order: Runs | None, count: int) -> Mapping[str, np.ndarray[Any, Any]]:
         if order is None:
             return {name: column[:count] for name, column in self.columns.items()}
-        return {name: column[order[:count]] for name, column in self.columns.items()}
+        return {name: column[order.places[:count]] for name, column in self.columns.items()}
 
 
 class QueueLanes:

@@ -88,8 +88,8 @@ class Texts:
     places: np.ndarray[Any, Any]
 
 
-def packed(fields: Sequence[pa.Field], batch: pa.RecordBatch) -> Texts | None:
-    """Returns a batch's columns of strings; None where there are none.
+def packed(columns: Sequence[tuple[pa.Field, pa.Array]]) -> Texts:
+    """Returns columns of strings, at least one, on their way to tensors.
 
     Raises:
         DataError: A column holds nulls, which no tensor can.
@@ -98,17 +98,13 @@ def packed(fields: Sequence[pa.Field], batch: pa.RecordBatch) -> Texts | None:
     places: list[Any] = []
     ways: list[Way] = []
     values = 0
-    for field, column in zip(fields, batch.columns, strict=True):
-        if not numpy_dtype(field).hasobject:
-            continue
+    for field, column in columns:
         way, found, indices = text_parts(field, column)
         ways.append(way)
         texts[way].append(found)
         if way == "gather":
             places.append(indices + np.int32(values))
             values += len(column.dictionary)
-    if not ways:
-        return None
     whole, split, dictionaries = (np.concatenate(found) if found else _NO_TEXTS for found in texts.values())
     return Texts(
         tuple(ways), whole, split, dictionaries, np.concatenate(places).reshape(-1, 1) if places else _NO_PLACES

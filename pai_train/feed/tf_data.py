@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import tensorflow as tf
 
-from pai_train.feed.batches import Delivery, arrow_superbatches
+from pai_train.feed.batches import arrow_superbatches
 from pai_train.feed.contracts import FeedPlan, Position, Shard, Superbatch
 from pai_train.feed.tensors import SEPARATOR, Texts, numpy_column, numpy_dtype, packed, refuse_nulls, row_shape
 
@@ -38,42 +38,51 @@ class TfDataEngine:
         self, source: Source, plan: FeedPlan, at: Position | None = None, shard: Shard = Shard()
     ) -> Iterator[Iterator[Superbatch]]:
         """Starts reading; see `pai_train.feed.contracts.Engine`."""
-        fields = [source.schema.field(name) for name in plan.columns]
-        for field in fields:
-            numpy_dtype(field)
+        tensors = Tensors([source.schema.field(name) for name in plan.columns])
         with arrow_superbatches(
             source, plan, at, shard, self._parallel, encoded=True, measure=self._measure
         ) as deliveries:
-            yield _superbatches(deliveries, fields)
+            yield (Superbatch(tensors(each.data), each.rows, each.after) for each in deliveries)
 
 
-def _superbatches(deliveries: Iterator[Delivery[pa.RecordBatch]], fields: Sequence[pa.Field]) -> Iterator[Superbatch]:
-    for delivery in deliveries:
-        yield Superbatch(tensors(fields, delivery.data), delivery.rows, delivery.after)
+class Tensors:
+    """Makes tensors of batches of one schema.
 
-
-def tensors(fields: Sequence[pa.Field], batch: pa.RecordBatch) -> dict[str, tf.Tensor]:
-    """Returns each column as a tensor of shape [rows, *row_shape], of `numpy_dtype`, or of strings.
+    Args:
+        fields: The columns.
 
     Raises:
-        DataError: A column holds nulls, which no tensor can.
+        DataError: A column's type has no tensor form.
     """
-    texts = packed(fields, batch)
-    with tf.device("CPU:0"):
-        strings = _strings(texts, batch.num_rows) if texts is not None else iter(())
-        return {
-            field.name: next(strings) if numpy_dtype(field).hasobject else _numbers(field, column)
-            for field, column in zip(fields, batch.columns, strict=True)
-        }
+
+    def __init__(self, fields: Sequence[pa.Field]) -> None:
+        self._fields = [(field, numpy_dtype(field).hasobject, row_shape(field)) for field in fields]
+        self._has_text = any(is_text for _, is_text, _ in self._fields)
+
+    def __call__(self, batch: pa.RecordBatch) -> dict[str, tf.Tensor]:
+        """Returns each column as a tensor of shape [rows, *row_shape], of `numpy_dtype`, or of strings.
+
+        Raises:
+            DataError: A column holds nulls, which no tensor can.
+        """
+        columns = list(zip(self._fields, batch.columns, strict=True))
+        with tf.device("CPU:0"):
+            strings: Iterator[tf.Tensor] = iter(())
+            if self._has_text:
+                texts = packed([(field, column) for (field, is_text, _), column in columns if is_text])
+                strings = _strings(texts, batch.num_rows)
+            return {
+                field.name: next(strings) if is_text else _numbers(field, column, shape)
+                for (field, is_text, shape), column in columns
+            }
 
 
-def _numbers(field: pa.Field, column: pa.Array) -> tf.Tensor:
+def _numbers(field: pa.Field, column: pa.Array, shape: tuple[int, ...]) -> tf.Tensor:
     """Returns a column of numbers; Arrow's memory itself where TensorFlow can take it.
 
     Such a tensor does not own its memory, so that no kernel writes its result there.
     """
     refuse_nulls(field, column)
-    shape = row_shape(field)
     values = column.storage.flatten() if shape else column
     if not _is_taken_as_it_is(values):
         return tf.constant(numpy_column(field, column))

@@ -8,10 +8,12 @@ from hypothesis import given, settings
 
 from pai_train.errors import DataError
 from pai_train.feed.assemble import in_order, plain
+from pai_train.feed.assemble import whole as all_of
 from pai_train.feed.contracts import FeedPlan
 from pai_train.feed.nulls import fill
+from pai_train.feed.runs import Runs
 from pai_train.feed.tensors import text_parts
-from pai_train.feed.tf_data import TfDataEngine, tensors
+from pai_train.feed.tf_data import Tensors, TfDataEngine
 from pai_train.spec.ddl import parse_ddl
 from pai_train.tables.iceberg import IcebergTables
 from tests.suites.table_rows import ref, write
@@ -54,12 +56,14 @@ def test_any_pieces_in_any_order(data):
         order = np.array(data.draw(st.permutations(range(whole.num_rows))), np.int64)
     count = data.draw(st.integers(0, whole.num_rows))
     wanted = (whole if order is None else whole.take(pa.array(order))).slice(0, count)
-    assert _decoded(in_order(parts, order, count)).equals(wanted)
+    assert _decoded(in_order(all_of(parts), None if order is None else Runs.of(order), count)).equals(wanted)
 
 
 def test_what_is_encoded_in_all_pieces_stays_so():
     first, second = (pa.array(texts).dictionary_encode() for texts in (["a", "b", "a"], ["c", "b"]))
-    batch = in_order([pa.record_batch({"s": first}), pa.record_batch({"s": second})], np.array([4, 0, 3, 2, 1]), 5)
+    batch = in_order(
+        all_of([pa.record_batch({"s": first}), pa.record_batch({"s": second})]), Runs.of(np.array([4, 0, 3, 2, 1])), 5
+    )
     assert batch.column(0).to_pylist() == ["b", "a", "c", "a", "b"]
     assert batch.column(0).dictionary.to_pylist() == ["a", "b", "c"]
 
@@ -76,7 +80,7 @@ def test_any_texts_become_the_same_tensors(data, rows, columns):
     numbers = pa.array(range(rows), pa.int64())
     batch = pa.record_batch([numbers, *arrays], names=list("nabcdef"[: columns + 1]))
     fields = [pa.field("n", pa.int64()), *(pa.field(name, pa.string()) for name in batch.schema.names[1:])]
-    made = tensors(fields, batch)
+    made = Tensors(fields)(batch)
     assert made["n"].numpy().tolist() == list(range(rows))
     assert [made[field.name].numpy().tolist() for field in fields[1:]] == [[t.encode() for t in c] for c in texts]
 
