@@ -70,6 +70,11 @@ class PaiTrainError(Exception):
         super().__init__(str(self.fault))
 
 
+def told(error: BaseException) -> str:
+    """Returns what an error says, and what was noted of it later, such as a second error that it met on its way."""
+    return "\n".join([str(error), *getattr(error, "__notes__", ())])
+
+
 class StorageError(PaiTrainError):
     """An object, a listing or a store could not be read or written."""
 

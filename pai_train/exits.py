@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pai_train.errors import EXIT_DONE, Interrupted, PaiTrainError, Refused
+from pai_train.errors import EXIT_DONE, Interrupted, PaiTrainError, Refused, told
 from pai_train.redact import redact
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def ended(command: Callable[[], int]) -> int:
     try:
         return command()
     except PaiTrainError as error:
-        sys.stderr.write(f"{redact(str(error))}\n")
+        sys.stderr.write(f"{redact(told(error))}\n")
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

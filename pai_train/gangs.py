@@ -178,7 +178,8 @@ def _gpus(visible: str | None, gpus: int | str, rank: int) -> dict[str, str]:
     count = int(gpus)
     if not count:
         return {}
-    ids = visible.split(",") if visible else [str(number) for number in range(256)]
+    # Empty, it hides all of them, which no worker may undo.
+    ids = [str(number) for number in range(256)] if visible is None else visible.split(",")
     return {"CUDA_VISIBLE_DEVICES": ",".join(ids[rank * count : (rank + 1) * count])}
 
 

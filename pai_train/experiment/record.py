@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pai_train.errors import EXIT_DONE, EXIT_FAILED, Interrupted, PaiTrainError, Refused
+from pai_train.errors import EXIT_DONE, EXIT_FAILED, Interrupted, PaiTrainError, Refused, told
 from pai_train.experiment import environment
 from pai_train.experiment.folder import RECORD, write
 from pai_train.experiment.plain import plain
@@ -254,9 +254,9 @@ def ending(error: BaseException | None) -> tuple[Status, int]:
 
 def fault_text(error: BaseException) -> str:
     """Returns a fault in words: our own as they are, others led by their type."""
+    text = told(error)
     if isinstance(error, PaiTrainError):
-        return str(error)
-    text = str(error)
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
