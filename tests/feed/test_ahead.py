@@ -315,6 +315,7 @@ def test_stats_lose_nothing_between_threads():
         "rows": 256_000,
         "batches": 8000,
         "bytes": 56_000,
+        "cached_bytes": 0,
         "sources": {"a.csv": {"read": 4000, "decode": 0, "queue": 0}},
     }
 

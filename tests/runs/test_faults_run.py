@@ -56,7 +56,11 @@ def test_failing_requests_change_nothing(served, share, jobs, straight, tmp_path
         fetch(store, manifest, tmp_path / str(number))
 
 
-@pytest.mark.parametrize("served", REMOTE, indirect=True)
+@pytest.mark.parametrize(
+    "served",
+    [pytest.param(kind, marks=pytest.mark.full) if kind in ("gcs", "azure") else kind for kind in REMOTE],
+    indirect=True,
+)
 def test_a_server_that_is_gone_for_good_ends_the_run_within_the_deadline(served, jobs):
     root = staged(jobs, served)
     with faulty(served, seed=1, share=0.0) as (proxied, control):

@@ -37,7 +37,7 @@ def straight(tmp_path_factory):
     return Jobs(folder).done(*SLOW)
 
 
-@pytest.mark.parametrize("engine", ["tf_data", "queue_runner"])
+@pytest.mark.parametrize("engine", ["tf_data", pytest.param("queue_runner", marks=pytest.mark.full)])
 def test_three_kills_in_mid_epoch_change_nothing(engine, jobs, straight):
     steps = []
     for kill_at in (12, 40, 66):

@@ -30,7 +30,7 @@ def of_generation(record):
     return [record[name] for name in ("metrics", "weights_sha256", "steps", "epochs")]
 
 
-@pytest.mark.parametrize("gpus", [0, 2])
+@pytest.mark.parametrize("gpus", [pytest.param(0, marks=pytest.mark.full), 2])
 def test_a_kill_inside_an_accumulation_changes_nothing(jobs, tmp_path, gpus):
     straight = jobs.done(*KEYS, f"gpus={gpus}", "checkpointDir=checkpoints/straight")
     running = jobs.start(*KEYS, f"gpus={gpus}")
