@@ -187,7 +187,7 @@ def _split(given: Any) -> Split | None:
         return given
     if isinstance(given, tuple) and len(given) == 2:
         share, part = given
-        if isinstance(share, Real) and 0 <= share <= 1 and part in ("train", "test"):
+        if isinstance(share, Real) and 0 <= float(share) <= 1 and part in ("train", "test"):
             return Split(float(share), 0, part)
     raise DataError("not a split", got=repr(given), wanted="(share of the test set, 0 to 1, 'train' or 'test')")
 
