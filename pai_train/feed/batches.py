@@ -171,6 +171,10 @@ class ArrowLanes:
             lane: _Lane(LaneReader(reader, units(layout, plan, lane, at.epoch, *at.lanes[lane]), ahead))
             for lane in dealer.lanes
         }
+        # A batch takes of every lane: the first block of each comes before the second of any.
+        for blocks in range(1, ahead + 2):
+            for lane in self._lanes.values():
+                lane.reader.begin(blocks)
 
     def take(self, epoch: int, wanted: Mapping[int, int]) -> ArrowRows:
         given, cursors, stretches = {}, {}, {}

@@ -214,15 +214,15 @@ class LaneReader:
 
     def peek(self) -> Unit | None:
         """Returns the unit of the next block, or None at the end of the plan."""
-        self._refill()
+        self.begin(self._ahead + 1)
         return self._reading[0][0] if self._reading else None
 
     def next(self) -> Block:
         """Waits for the next block."""
-        self._refill()
+        self.begin(self._ahead + 1)
         _, future = self._reading.popleft()
         block = future.result()
-        self._refill()
+        self.begin(self._ahead + 1)
         return block
 
     def close(self) -> None:
@@ -230,8 +230,9 @@ class LaneReader:
         while self._reading:
             self._reading.popleft()[1].cancel()
 
-    def _refill(self) -> None:
-        while len(self._reading) <= self._ahead:
+    def begin(self, blocks: int) -> None:
+        """Begins to read so many of the next blocks, with those under way."""
+        while len(self._reading) < blocks:
             unit = next(self._turns, None)
             if unit is None:
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
+from pai_train.errors import DataError
 from pai_train.spec.contracts import Snapshot, Source
 
 if TYPE_CHECKING:
@@ -109,15 +110,25 @@ class Position:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Position:
-        """Reads what `to_json` gave."""
-        return cls(
-            snapshot=Snapshot(**value["snapshot"]),
-            order=value["order"],
-            seed=value["seed"],
-            epoch=value["epoch"],
-            batch=value["batch"],
-            lanes=tuple((int(ordinal), int(row)) for ordinal, row in value["lanes"]),
-        )
+        """Reads what `to_json` gave.
+
+        Raises:
+            DataError: It is no position.
+        """
+        try:
+            return cls(
+                snapshot=Snapshot(**value["snapshot"]),
+                order=value["order"],
+                seed=value["seed"],
+                epoch=int(value["epoch"]),
+                batch=int(value["batch"]),
+                lanes=tuple((int(ordinal), int(row)) for ordinal, row in value["lanes"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            text = repr(value)
+            got = text if len(text) <= 80 else f"{text[:80]}…"
+            wanted = "what the feed's position was, as JSON gives it back"
+            raise DataError("not a position of a feed", got=got, wanted=wanted) from error
 
     def next_epoch(self) -> Position:
         """Returns the start of the following epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -47,17 +48,17 @@ class Ids:
         size: How many ids there are, 0 to size - 1.
 
     Raises:
-        DataError: A text is there twice, or there is no id, or more than int32 holds.
+        DataError: A text is there twice, or what is no text, or there is no id, or more than int32 holds.
     """
 
     def __init__(self, vocabulary: Sequence[str] | pa.Array = (), buckets: int = 0) -> None:
-        values = vocabulary if isinstance(vocabulary, pa.Array) else pa.array(list(vocabulary), pa.string())
+        values = _texts(vocabulary)
+        if values.null_count:
+            raise DataError("a vocabulary holds a value that is null", wanted="texts")
         if len(values) and pc.count_distinct(values).as_py() < len(values):
             counts = pc.value_counts(values)
             twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))[0].as_py()
             raise DataError("a vocabulary holds a value twice", got=repr(twice), wanted="values that differ")
-        if values.null_count:
-            raise DataError("a vocabulary holds a value that is null", wanted="texts")
         self.vocabulary = values
         self.buckets = buckets
         self.size = len(values) + buckets
@@ -157,6 +158,21 @@ class Ids:
         if (ordered[1:] == ordered[:-1]).any():
             return None
         return ordered, order.astype(np.int32)
+
+
+def _texts(vocabulary: Any) -> pa.Array:
+    if isinstance(vocabulary, pa.Array):
+        got = None if pa.types.is_string(vocabulary.type) else str(vocabulary.type)
+    elif isinstance(vocabulary, (str, bytes)) or not isinstance(vocabulary, Iterable):
+        # One text would be the vocabulary of its letters.
+        got = shown(vocabulary)
+    else:
+        vocabulary = list(vocabulary)
+        others = [value for value in vocabulary if not isinstance(value, (str, bytes))]
+        got = shown(others[0]) if others else None
+    if got is not None:
+        raise DataError("a vocabulary is a list of texts", got=got, wanted="texts")
+    return vocabulary if isinstance(vocabulary, pa.Array) else pa.array(vocabulary, pa.string())
 
 
 def as_column(ids: npt.NDArray[np.int32]) -> tuple[pa.Array, npt.NDArray[np.int64]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pai_train.errors import DataError, did_you_mean
@@ -134,7 +135,7 @@ def open_feed(
         window=window,
         seed=seed,
         lanes=lanes,
-        split=Split(split[0], 0, split[1]) if isinstance(split, tuple) else split,
+        split=_split(split),
         drop_remainder=drop_remainder,
     )
     shard = Shard(worker, workers)
@@ -169,15 +170,32 @@ def _ids(name: str, given: int | Sequence[str] | Ids) -> Ids:
     if isinstance(given, Ids):
         return given
     try:
-        return Ids(buckets=given) if isinstance(given, int) else Ids(given, buckets=1)
+        if isinstance(given, int) and not isinstance(given, bool):
+            return Ids(buckets=given)
+        found = Ids(given, buckets=1)
+        if not len(found.vocabulary):
+            raise DataError("a vocabulary holds texts", got="none", wanted="one text or more")
+        return found
     except DataError as error:
         raise DataError(
             error.fault.what, where=f"ids of {name}", got=error.fault.got, wanted=error.fault.wanted
         ) from None
 
 
-def _check(**numbers: int | None) -> None:
+def _split(given: Any) -> Split | None:
+    if given is None or isinstance(given, Split):
+        return given
+    if isinstance(given, tuple) and len(given) == 2:
+        share, part = given
+        if isinstance(share, Real) and 0 <= float(share) <= 1 and part in ("train", "test"):
+            return Split(float(share), 0, part)
+    raise DataError("not a split", got=repr(given), wanted="(share of the test set, 0 to 1, 'train' or 'test')")
+
+
+def _check(**numbers: Any) -> None:
     for name, number in numbers.items():
+        if number is not None and not isinstance(number, Integral):
+            raise DataError(f"{name} is no whole number", got=repr(number), wanted="1 or more")
         if number is not None and number < 1:
             raise DataError(f"{name} is too small", got=str(number), wanted="1 or more")
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pai_train.errors import CheckpointError
+from pai_train.errors import CheckpointError, DataError
 from pai_train.feed.contracts import Position
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class TrainState:
                 versions=dict(value["versions"]),
                 ids=dict(value.get("ids", {})),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
             raise CheckpointError("the checkpoint's state cannot be read", got=repr(error)) from error
 
 

@@ -163,9 +163,13 @@ def test_texts_come_beside_their_ids(files):
         ({"n": 5}, "only texts get ids"),
         ({"city": ["a", "a"]}, "holds a value twice"),
         ({"city": 0}, "not a number of ids"),
+        ({"city": "Paris"}, "is a list of texts"),
+        ({"city": ["a", None]}, "is a list of texts"),
+        ({"city": [1, 2]}, "is a list of texts"),
+        ({"city": []}, "holds texts"),
         ({"city": Ids(["a"])}, "default of column 'city' is outside"),
     ],
-    ids=["column", "type", "twice", "none", "default"],
+    ids=["column", "type", "twice", "none", "text", "null", "numbers", "empty", "default"],
 )
 def test_a_mistake_is_said_before_a_row_is_read(files, ids, message):
     with pytest.raises(DataError, match=message):

@@ -246,6 +246,15 @@ def test_resume_reads_no_more_than_a_block_again():
     assert len(set(source.reads)) <= 3
 
 
+def test_the_first_block_of_every_lane_is_read_before_the_second_of_any():
+    source = MemorySource([100] * 20)
+    plan = FeedPlan(("id",), 16, {}, shuffle="block", lanes=4)
+    layout = lay_out(source.chunks(), plan)
+    with arrow_superbatches(source, plan, parallel=1) as deliveries:
+        next(iter(deliveries))
+    assert source.reads[:4] == [layout.epoch(lane, plan, 0)[0][0] for lane in range(4)]
+
+
 @given(st.floats(0.01, 0.99), st.integers(0, 99))
 def test_a_split_divides_by_its_fraction(fraction, seed):
     share = in_test(Split(fraction, seed, "test"), 7, 20_000).mean()
