@@ -104,6 +104,8 @@ def _python2(real: Any) -> None:
 
     py2_division.install()
     py2_text.install(real, paiio.TableReader)
+    # Text is UTF-8 already; scripts ask for it after `reload(sys)`, which had this function then.
+    sys.__dict__["setdefaultencoding"] = lambda name: None
 
 
 def _stay(done: Path) -> None:

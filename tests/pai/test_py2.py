@@ -109,6 +109,8 @@ TEXT = """
 import sys
 import numpy as np
 import tensorflow as tf
+reload(sys)
+sys.setdefaultencoding('utf-8')
 
 def first(line):
     parts = line.split(',')
@@ -125,6 +127,9 @@ def main(_):
     with tf.Session() as sess:
         print sess.run(name), sess.run({'both': both})['both'].tolist(), sess.run(tf.constant('x')) == 'x'
         print sess.run(tf.constant([[1, 2]])).tolist(), repr(sess.run(tf.constant(b'\\xff\\xfe')))
+        summary = sess.run([tf.summary.scalar('loss', tf.constant(0.0))])[0]
+        tf.summary.FileWriter('events').add_summary(summary, 1)
+        print tf.Summary.FromString(summary).value[0].tag
 
 tf.app.run()
 """
@@ -137,6 +142,7 @@ def test_text_is_text(desk):
         "a,b! int",
         "a ['c', 'c,d,é'] True",
         "[[1, 2]] b'\\xff\\xfe'",
+        "loss",
     ]
 
 
