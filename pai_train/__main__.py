@@ -169,12 +169,10 @@ def _run(options: Namespace) -> int:
 
     with interrupting():
         composed = compose(None, _overrides(options), word="command line")
+        from pai_train import resolver
     for name in composed.recipe.split("+") if composed.recipe is not None else ():
         for path in recipes.hidden(name):
             sys.stderr.write(f"recipe {name}: {composed.recipe_file} hides {path}\n")
-
-    from pai_train import resolver
-
     resolver.run(composed)
     return EXIT_DONE
 

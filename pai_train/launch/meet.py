@@ -125,8 +125,11 @@ def _visit(
 
 
 def _listen(port: int, address: str) -> socket.socket:
+    # Its name may stand for an address of either kind, and of another one for each worker.
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
     try:
-        door = socket.create_server(("", port), reuse_port=False, backlog=512)
+        door = socket.create_server(("", port), family=family, backlog=512, dualstack_ipv6=both)
     except OSError as error:
         raise LaunchError(
             "the chief's port cannot be opened",

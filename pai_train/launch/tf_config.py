@@ -71,13 +71,18 @@ def read(environ: Mapping[str, str]) -> Workers:
 
 def _check(chiefs: Sequence[Any], workers: Sequence[Any], text: str) -> None:
     addresses = [*chiefs, *workers]
-    wrong = [address for address in addresses if not isinstance(address, str) or not _ADDRESS.fullmatch(address)]
+    wrong = [address for address in addresses if not _is_address(address)]
     if wrong:
         raise _fault("an address in TF_CONFIG is not host:port", str(wrong[0]))
     if len(chiefs) > 1 or not addresses:
         raise _fault("TF_CONFIG names " + ("several chiefs" if chiefs else "no worker"), text)
     if len(set(addresses)) != len(addresses):
         raise _fault("TF_CONFIG names an address twice", text)
+
+
+def _is_address(given: Any) -> bool:
+    found = _ADDRESS.fullmatch(given) if isinstance(given, str) else None
+    return found is not None and 0 < int(found[2]) < 2**16
 
 
 def write(addresses: Sequence[str], rank: int) -> str:

@@ -23,19 +23,19 @@ class Steps:
         rows: Rows of each batch.
         step: Steps done before.
         epoch: Their epoch, from 0.
-        batch: Number of the first one's batch in the epoch, from 0; None where that is not known.
+        batch: Number of the first one's batch in the epoch, from 0.
     """
 
     columns: Mapping[str, Any]
     rows: Sequence[int]
     step: int
     epoch: int
-    batch: int | None
+    batch: int
 
     def name(self, index: int) -> str:
         """Returns which batch the step of an index takes, for people."""
-        in_epoch = "" if self.batch is None else f", batch {self.batch + index + 1} of the epoch"
-        return f"step {self.step + index + 1}, in epoch {self.epoch + 1}{in_epoch}"
+        step, batch = self.step + index + 1, self.batch + index + 1
+        return f"step {step}, in epoch {self.epoch + 1}, batch {batch} of the epoch"
 
     def refused(self, error: DataError) -> DataError:
         """Returns an error of the call with the first batch named that holds NaN or infinite values, where one does."""

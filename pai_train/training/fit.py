@@ -119,7 +119,7 @@ class Fit:
         if OWED in saved.tracking and self.worth(state):
             upload = self._save(state)
             saved = state
-        for call in self._calls(state, batches):
+        for call in self._calls(state, batches, batch):
             rows += call.rows
             self.stats.delivered(call.rows, call.step - state.step)
             self.watcher.call(call, self.stats, rows)
@@ -156,7 +156,7 @@ class Fit:
             self._saved(upload)
         return state
 
-    def _calls(self, state: TrainState, batches: Iterator[Superbatch]) -> Iterator[Call]:
+    def _calls(self, state: TrainState, batches: Iterator[Superbatch], batch: int) -> Iterator[Call]:
         """Yields the calls that are left; none of a training that was stopped before its last step."""
         if state.tracking.get(STOPPED):
             return iter(())
@@ -164,6 +164,7 @@ class Fit:
             self.learner,
             batches,
             step=state.step,
+            batch=batch,
             running=state.totals,
             max_steps=self.config.steps,
             cut=self.config.evaluate_every_steps,

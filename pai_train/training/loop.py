@@ -57,6 +57,7 @@ def train_steps(
     batches: Iterable[Superbatch],
     *,
     step: int = 0,
+    batch: int = 0,
     running: Mapping[str, float] | None = None,
     max_steps: int | None = None,
     cut: int | None = None,
@@ -67,6 +68,7 @@ def train_steps(
         learner: Takes the steps.
         batches: From the position on that `step` and `running` belong to.
         step: Steps done before.
+        batch: Number in its epoch of the next batch, from 0.
         running: The epoch's running sums before.
         max_steps: Stop after this many steps, counted from the run's beginning.
         cut: No call goes across a multiple of this many steps, for what is to happen just there.
@@ -80,11 +82,9 @@ def train_steps(
     for superbatch in batches:
         last = superbatch.after.batch == 0
         epoch = superbatch.after.epoch - (1 if last else 0)
-        first = None if last else superbatch.after.batch - len(superbatch.rows)
         begun, left, ended = step, sum(superbatch.rows), False
         for columns, rows in _parts(superbatch, step, max_steps, cut):
-            at = None if first is None else first + step - begun
-            taken = bad_batch.Steps(columns, rows, step, epoch, at)
+            taken = bad_batch.Steps(columns, rows, step, epoch, batch + step - begun)
             try:
                 totals = learner.train(columns, rows)
             except DataError as error:
@@ -99,6 +99,7 @@ def train_steps(
         # Before the next superbatch is asked for: it may fail, and nobody needs it.
         if step == max_steps:
             return
+        batch = superbatch.after.batch
         if ended:
             sums = {}
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pai_train.launch.log import Log
 from pai_train.launch.process import Child
 from tests.suites.zygote import Zygote
 
@@ -58,9 +59,8 @@ class Warm:
         child = Child(
             Forked(self._zygote, pid),
             name=log.stem,
-            log=log,
-            log_start=begin,
-            ready=None,
+            log=Log(log, begin, None),
+            tether=None,
             clock=time.monotonic,
             sleep=time.sleep,
         )

@@ -37,10 +37,10 @@ def test_the_columns_of_the_first_bad_batch_are_named():
 def test_images_count_by_row_and_texts_are_passed_over():
     image = np.zeros((6, 2, 2, 3), np.float32)
     image[5, 1, 1, 2] = np.nan
-    one = Steps({"image": image, "text": np.array(list("abcdef"), object)}, (2, 3, 1), 0, 0, None)
+    one = Steps({"image": image, "text": np.array(list("abcdef"), object)}, (2, 3, 1), 0, 0, 0)
     assert (
         one.refused(DataError("x")).fault.got
-        == "1 in 'image', the first in row 1 of 1, of the batch of step 3, in epoch 1"
+        == "1 in 'image', the first in row 1 of 1, of the batch of step 3, in epoch 1, batch 3 of the epoch"
     )
 
 

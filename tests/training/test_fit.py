@@ -203,13 +203,18 @@ class Diverging(Sums):
         return replace(totals, losses=losses)
 
 
-def test_a_loss_that_is_no_number_names_its_step_and_saves_nothing():
+@pytest.mark.parametrize("bad", [16, 20], ids=["inside", "last"])
+def test_a_loss_that_is_no_number_names_its_step_and_saves_nothing(bad):
     plan, kept = FeedPlan(("id",), 10, {}, epochs=3, steps=4), Kept()
     config = TrainConfig(epochs=3, checkpoint=CheckpointConfig(every_steps=4))
     feeds = partial(feed, MemorySource([25] * 4), plan)
-    fit = Fit(Diverging(16), feeds, None, kept, config, 2, Seen(), lambda: False)
-    with pytest.raises(DataError, match="the loss is nan at step 16, in epoch 2") as caught:
-        fit.run(BEGINNING)
-    assert "train.learning_rate" in str(caught.value)
-    assert kept.states
-    assert max(state.step for state in kept.states) < 16
+    state = BEGINNING
+    # The second time it goes on from what the first one has saved.
+    for _ in range(2):
+        fit = Fit(Diverging(bad - state.step), feeds, None, kept, config, 2, Seen(), lambda: False)
+        named = f"the loss is nan at step {bad}, in epoch 2, batch {bad - 10} of the epoch"
+        with pytest.raises(DataError, match=named) as caught:
+            fit.run(state)
+        assert "train.learning_rate" in str(caught.value)
+        state = kept.states[-1]
+        assert 10 < state.step < bad
