@@ -50,13 +50,15 @@ def install(real: Any, reader: Any) -> None:
         real: TensorFlow.
         reader: The class of table readers that returns rows as PAI-TF does.
     """
-    from tensorflow.python.client.session import BaseSession
+    from tensorflow.python.client.session import _FetchHandler
 
-    run, py_func, read = BaseSession.run, real.compat.v1.py_func, reader.read
+    built, py_func, read = _FetchHandler.build_results, real.compat.v1.py_func, reader.read
 
-    @wraps(run)
-    def run_as_text(self: Any, *arguments: Any, **options: Any) -> Any:
-        return as_text(run(self, *arguments, **options))
+    @wraps(built)
+    def built_of_text(self: Any, session: Any, values: Any) -> Any:
+        # A summary is a serialised message, which by chance may be text too; its writer takes bytes alone.
+        fetched = zip(self.fetches(), values, strict=True)
+        return built(self, session, [one if "Summary" in of.op.type else as_text(one) for of, one in fetched])
 
     @wraps(py_func)
     def py_func_of_text(func: Any, *arguments: Any, **options: Any) -> Any:
@@ -66,5 +68,5 @@ def install(real: Any, reader: Any) -> None:
     def read_text(self: Any, *arguments: Any, **options: Any) -> Any:
         return as_text(read(self, *arguments, **options))
 
-    BaseSession.run, reader.read = run_as_text, read_text
+    _FetchHandler.build_results, reader.read = built_of_text, read_text
     real.compat.v1.py_func = py_func_of_text

@@ -106,9 +106,12 @@ def test_expressions_divide_as_they_did(source):
 
 
 TEXT = """
+import string
 import sys
 import numpy as np
 import tensorflow as tf
+reload(sys)
+sys.setdefaultencoding('utf-8')
 
 def first(line):
     parts = line.split(',')
@@ -125,6 +128,10 @@ def main(_):
     with tf.Session() as sess:
         print sess.run(name), sess.run({'both': both})['both'].tolist(), sess.run(tf.constant('x')) == 'x'
         print sess.run(tf.constant([[1, 2]])).tolist(), repr(sess.run(tf.constant(b'\\xff\\xfe')))
+        summary = sess.run([tf.summary.scalar('loss', tf.constant(0.0))])[0]
+        tf.summary.FileWriter('events').add_summary(summary, 1)
+        print tf.Summary.FromString(summary).value[0].tag, string.join(['a', 'b'], ','), string.letters[:2]
+        print string.atoi('7'), sorted([1, 3, 2], cmp=lambda a, b: cmp(b, a))
 
 tf.app.run()
 """
@@ -137,6 +144,8 @@ def test_text_is_text(desk):
         "a,b! int",
         "a ['c', 'c,d,é'] True",
         "[[1, 2]] b'\\xff\\xfe'",
+        "loss a,b ab",
+        "7 [3, 2, 1]",
     ]
 
 

@@ -37,6 +37,19 @@ def check_hparams(_):
         h.add_hparam("rate", 1)
 
 
+def check_servers_by_size(_):
+    strategy = C.training.GreedyLoadBalancingStrategy(2, C.training.byte_size_load_fn)
+    with tf.Graph().as_default(), tf.device(tf.train.replica_device_setter(2, ps_strategy=strategy)):
+        made = [
+            tf.get_variable(f"v{number}", shape, dtype, use_resource=resource)
+            for number, (shape, dtype, resource) in enumerate(
+                [([10], tf.float32, False), ([2], tf.float64, True), ([2], tf.float32, True), ([1], tf.int64, False)]
+            )
+        ]
+    # 40 bytes on the first server, then 16, 8 and 8 on the second one.
+    assert [one.device[-1] for one in made] == ["0", "1", "1", "1"]
+
+
 def check_tables(folder):
     (folder / "words").write_text("a\nb\nc\n")
     look = C.lookup

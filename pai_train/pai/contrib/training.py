@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pai_train.pai.contrib.hparams import HParams, parse_values
+from pai_train.pai.contrib.ps_strategy import GreedyLoadBalancingStrategy, byte_size_load_fn
 from pai_train.pai.gone import absent
 from pai_train.pai.v1 import tf
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     Pairs = list[tuple[Any, Any]]
 
 __all__ = [
-    "HParams", "add_gradients_summaries", "clip_gradient_norms", "clip_gradient_norms_fn", "create_train_op",
-    "multiply_gradients", "parse_values",
+    "GreedyLoadBalancingStrategy", "HParams", "add_gradients_summaries", "byte_size_load_fn", "clip_gradient_norms",
+    "clip_gradient_norms_fn", "create_train_op", "multiply_gradients", "parse_values",
 ]  # fmt: skip
 
 USE_GLOBAL_STEP: Any = "the graph's"

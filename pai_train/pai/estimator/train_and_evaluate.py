@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +155,7 @@ class _Evaluations:
         exported = []
         for exporter in self._spec.exporters:
             if new or final:
-                folder = f"{self._estimator.model_dir}/export/{exporter.name}"
+                folder = os.path.join(self._estimator.model_dir, "export", exporter.name)
                 exported.append(exporter.export(self._estimator, folder, checkpoint, dict(self._result), final))
         return self._result, exported
 
