@@ -14,7 +14,7 @@ from tests.suites.jobs import Jobs
 
 REMOTE = ["s3", "gcs", "azure", "oss"]
 ENGINES = ["tf_data", "queue_runner"]
-SMALL = ["train.epochs=4", "train.batch_size=16", "train.steps_per_call=2", "train.checkpoint.every_steps=4"]
+SMALL = ["train.epochs=9", "train.batch_size=16", "train.steps_per_call=2", "train.checkpoint.every_steps=4"]
 
 
 @pytest.fixture(scope="module")
