@@ -126,8 +126,8 @@ class _Laid:
         if len(pieces) == 1:
             return pieces[0]
         # Columns share the memory, for it is in the cache when the next one comes.
-        rows = sum(len(piece) for piece in pieces)
-        return np.concatenate(pieces, out=self._scratch.setdefault(dtype, np.empty(rows, dtype)))
+        laid = self._scratch[dtype] = np.concatenate(pieces, out=self._scratch.get(dtype))
+        return laid
 
     @cached_property
     def _runs(self) -> list[tuple[int, int, int]]:
