@@ -19,7 +19,7 @@ KEYS = [
 
 def test_a_kill_changes_nothing_where_steps_are_compiled(jobs):
     straight = jobs.done(*KEYS, "checkpointDir=checkpoints/straight")
-    running = jobs.start(*KEYS)
+    running = jobs.start(*KEYS, stand_behind=6)
     running.wait_for(lambda: newest_step(jobs) >= 6, timeout_s=120)
     os.kill(running.pid, signal.SIGKILL)
     running.wait()

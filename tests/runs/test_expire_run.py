@@ -72,7 +72,7 @@ def test_a_killed_run_goes_on_after_an_expiry(jobs, capsys, monkeypatch):
     monkeypatch.chdir(jobs.cwd)
     words = ["+recipe=iris", "train.epochs=12", "train.checkpoint.every_steps=4", "train.steps_per_call=2"]
     straight = jobs.done(*words, "checkpointDir=checkpoints/straight")
-    running = jobs.start(*words)
+    running = jobs.start(*words, stand_behind=4)
     running.wait_for(lambda: list(jobs.cwd.glob("data/checkpoints/iris/*/step-*/MANIFEST.json")))
     os.kill(running.pid, signal.SIGKILL)
     running.wait()

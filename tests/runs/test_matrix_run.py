@@ -14,7 +14,7 @@ from tests.suites.jobs import Jobs
 
 REMOTE = ["s3", "gcs", "azure", "oss"]
 ENGINES = ["tf_data", "queue_runner"]
-SMALL = ["train.epochs=9", "train.batch_size=16", "train.steps_per_call=2", "train.checkpoint.every_steps=4"]
+SMALL = ["train.epochs=4", "train.batch_size=16", "train.steps_per_call=2", "train.checkpoint.every_steps=4"]
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,8 @@ def test_killed_and_resumed_it_ends_like_the_straight_run_on_local_disk(recipe, 
         return max((int(step.split("-")[1]) for step in found if step.startswith("step-")), default=0)
 
     train = [*command, *SMALL, f"engine={engine}"]
-    running = jobs.start(*train, env=served.env)
-    running.wait_for(lambda: newest() >= 4)
+    running = jobs.start(*train, env=served.env, stand_behind=8)
+    running.wait_for(lambda: newest() >= 8)
     os.kill(running.pid, signal.SIGKILL)
     assert running.wait().code == -signal.SIGKILL
     finished = jobs.run(*train, env=served.env)

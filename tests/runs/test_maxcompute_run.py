@@ -44,14 +44,14 @@ def stage(*words):
     return staged("+recipe=iris", *TABLES, *words)
 
 
-def started(desk, env, *words):
+def started(desk, env, *words, stand_behind=None):
     """Starts a training and waits for its first checkpoint."""
 
     def checkpoints():
         return set(desk.cwd.rglob("step-*/MANIFEST.json"))
 
     before = checkpoints()
-    running = desk.start("+recipe=iris", *TABLES, *SMALL, *words, env=env)
+    running = desk.start("+recipe=iris", *TABLES, *SMALL, *words, env=env, stand_behind=stand_behind)
     running.wait_for(lambda: checkpoints() - before)
     return running
 
@@ -59,7 +59,7 @@ def started(desk, env, *words):
 @pytest.mark.parametrize("engine", ["tf_data", "queue_runner"])
 def test_killed_and_resumed_it_ends_like_the_straight_run_on_iceberg(engine, env, desk, iceberg, maxcompute_server):
     assert stage().files == 1
-    running = started(desk, env, f"engine={engine}")
+    running = started(desk, env, f"engine={engine}", stand_behind=4)
     os.kill(running.pid, signal.SIGKILL)
     assert running.wait().code == -signal.SIGKILL
     finished = desk.run("+recipe=iris", *TABLES, *SMALL, f"engine={engine}", env=env)

@@ -33,7 +33,7 @@ def of_generation(record):
 @pytest.mark.parametrize("gpus", [pytest.param(0, marks=pytest.mark.full), 2])
 def test_a_kill_inside_an_accumulation_changes_nothing(jobs, tmp_path, gpus):
     straight = jobs.done(*KEYS, f"gpus={gpus}", "checkpointDir=checkpoints/straight")
-    running = jobs.start(*KEYS, f"gpus={gpus}")
+    running = jobs.start(*KEYS, f"gpus={gpus}", stand_behind=14)
     running.wait_for(lambda: newest_step(jobs) >= 14)
     os.kill(running.pid, signal.SIGKILL)
     running.wait()

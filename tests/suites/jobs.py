@@ -67,7 +67,22 @@ class Running:
             time.sleep(0.005)
 
 
-def _child(arguments: list[str], cwd: str, out: str, env: dict[str, str]) -> None:
+def _stand_still_behind(step: int) -> None:
+    """Lets no checkpoint follow the first one of at least `step` steps, so that who is to be killed is met alive."""
+    from pai_train.training.checkpoints import Checkpoints
+
+    publish = Checkpoints._publish
+
+    def publish_and_stand(self: Any, state: Any, folder: Path) -> Any:
+        manifest = publish(self, state, folder)
+        if state.step >= step:
+            time.sleep(600)
+        return manifest
+
+    Checkpoints._publish = publish_and_stand  # type: ignore[method-assign]
+
+
+def _child(arguments: list[str], cwd: str, out: str, env: dict[str, str], stand_behind: int | None) -> None:
     os.chdir(cwd)
     os.environ.update(env)
     # What the server has imported may have looked for the folder of temporary files before.
@@ -77,6 +92,8 @@ def _child(arguments: list[str], cwd: str, out: str, env: dict[str, str]) -> Non
     os.dup2(descriptor, 2)
     sys.argv = ["pai_train", *arguments]
     sys.path.insert(0, cwd)
+    if stand_behind is not None:
+        _stand_still_behind(stand_behind)
     from pai_train.__main__ import main
 
     sys.exit(main(arguments))
@@ -92,9 +109,17 @@ class Jobs:
         self._context.set_forkserver_preload(PRELOAD)
 
     def start(
-        self, *arguments: str, cold: bool = False, env: dict[str, str] | None = None, before: Sequence[str] = ()
+        self,
+        *arguments: str,
+        cold: bool = False,
+        env: dict[str, str] | None = None,
+        before: Sequence[str] = (),
+        stand_behind: int | None = None,
     ) -> Running:
-        """Starts a command, cold behind the words `before`; its output goes to a file beside the folder."""
+        """Starts a command, cold behind the words `before`; its output goes to a file beside the folder.
+
+        A warm one stands still once it has published a checkpoint of at least `stand_behind` steps, to be killed.
+        """
         self._count += 1
         out = self.cwd.parent / f"{self.cwd.name}-{self._count}.out"
         out.touch()
@@ -105,7 +130,8 @@ class Jobs:
                     command, cwd=self.cwd, stdout=file, stderr=file, env={**os.environ, **(env or {})}
                 )
             return Running(process, out)
-        warm = self._context.Process(target=_child, args=(list(arguments), str(self.cwd), str(out), env or {}))
+        given = (list(arguments), str(self.cwd), str(out), env or {}, stand_behind)
+        warm = self._context.Process(target=_child, args=given)
         warm.start()
         return Running(warm, out)
 
