@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from pai_train.errors import DataError
 from pai_train.feed.fingerprint import fingerprints
+from pai_train.feed.places import Places
 from pai_train.tables.recent import Recent
 
 if TYPE_CHECKING:
@@ -120,18 +121,14 @@ class Ids:
     def _looked_up(self, values: pa.Array) -> npt.NDArray[np.int32]:
         if not len(self.vocabulary):
             return self._hashed(fingerprints(values))
-        if self._sorted is None:
+        if self._places is None:
             places = pc.index_in(values, value_set=self.vocabulary).fill_null(OUTSIDE)
             return self._with_others(values, places.to_numpy().copy(), None)
         hashes = fingerprints(values)
-        ordered, order = self._sorted
-        # In ascending order the search stays in the cache.
-        found = np.searchsorted(ordered, hashes).clip(max=len(ordered) - 1)
-        places = order[found]
-        alike = ordered[found] == hashes
-        # Two texts of one fingerprint are rare, not impossible.
-        same = pc.equal(self.vocabulary.take(pa.array(places)), values).fill_null(False)
-        ids = np.where(alike & same.to_numpy(zero_copy_only=False), places, np.int32(OUTSIDE))
+        ids = self._places.of(hashes)
+        # Two texts of one fingerprint are rare, not impossible. What is nowhere is compared with any text.
+        same = pc.equal(self.vocabulary.take(pa.array(ids.clip(min=0))), values).fill_null(False)
+        ids[~same.to_numpy(zero_copy_only=False)] = OUTSIDE
         return self._with_others(values, ids, hashes)
 
     def _with_others(
@@ -148,16 +145,12 @@ class Ids:
         return (hashes % np.uint64(self.buckets)).astype(np.int32)
 
     @cached_property
-    def _sorted(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]] | None:
-        """The vocabulary's fingerprints in order, and whose they are; None where Arrow's lookup is to be used."""
+    def _places(self) -> Places | None:
+        """Where each of the vocabulary's fingerprints stands in it; None where Arrow's lookup is to be used."""
         if len(self.vocabulary) < _SEARCHED:
             return None
         hashes = fingerprints(self.vocabulary)
-        order = np.argsort(hashes)
-        ordered = hashes[order]
-        if (ordered[1:] == ordered[:-1]).any():
-            return None
-        return ordered, order.astype(np.int32)
+        return Places(hashes) if len(np.unique(hashes)) == len(hashes) else None
 
 
 def _texts(vocabulary: Any) -> pa.Array:

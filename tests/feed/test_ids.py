@@ -19,6 +19,7 @@ from pai_train.feed.engines import engine
 from pai_train.feed.fingerprint import fingerprints
 from pai_train.feed.formats import FileFormat, open_files
 from pai_train.feed.id_source import texts_beside, with_ids
+from pai_train.feed.places import NOWHERE, Places
 from pai_train.storage import open_store, resolve
 
 CITIES = ["Berlin", "Paris", None, "Rome", "", "Oslo", "São Paulo"]
@@ -62,6 +63,16 @@ def test_the_hash_is_tensorflows(values, buckets, skipped):
     column = pa.array([b"x", b"yy", b"z" * 90, *values], pa.binary()).slice(skipped)
     wanted = tf.strings.to_hash_bucket_fast(column.to_pylist(), buckets).numpy()
     assert (fingerprints(column) % np.uint64(buckets)).astype(np.int64).tolist() == wanted.tolist()
+
+
+HASHES = st.integers(0, 2**64 - 1) | st.integers(0, 40) | st.integers(2**64 - 40, 2**64 - 1)
+
+
+@given(st.lists(HASHES, unique=True, min_size=1, max_size=80), st.lists(HASHES, max_size=40))
+def test_a_hash_is_found_where_it_stands_and_no_other_is(there, others):
+    asked = [*others, *there]
+    found = Places(np.array(there, np.uint64)).of(np.array(asked, np.uint64)).tolist()
+    assert found == [there.index(one) if one in there else NOWHERE for one in asked]
 
 
 @settings(max_examples=40, deadline=None)
