@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import sys
@@ -36,8 +35,7 @@ def killed(running, wait, after_s, number=signal.SIGKILL):
         assert time.monotonic() < end, running.text
         time.sleep(0.001)
     time.sleep(after_s)
-    if running.alive:
-        os.kill(running.pid, number)
+    running.send(number)
     finished = running.wait(PATIENCE_S)
     assert finished.code in (0, -number, 75), finished
     return finished.code != 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
@@ -32,8 +31,7 @@ def killed(jobs, stage, after_s):
         assert time.monotonic() < end, running.text
         time.sleep(0.001)
     time.sleep(after_s)
-    if running.alive:
-        os.kill(running.pid, signal.SIGKILL)
+    running.send(signal.SIGKILL)
     return running.wait().code == -signal.SIGKILL
 
 

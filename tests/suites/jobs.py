@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,11 @@ class Running:
         if isinstance(self.process, subprocess.Popen):
             return self.process.poll() is None
         return self.process.is_alive()
+
+    def send(self, number: int) -> None:
+        """Sends a signal, at any moment: the process may have ended by itself just now."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def wait(self, timeout_s: float = 120) -> Finished:
         if isinstance(self.process, subprocess.Popen):
