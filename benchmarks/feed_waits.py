@@ -76,11 +76,11 @@ def _idle(source: Source, seconds: float) -> float:
 
 
 def seek(data: Data, how: How) -> Iterator[Result]:
-    """The first batches from a position at 90 % of the input, beside the first of all, and beside reading a chunk."""
+    """The first batch from a position at 90 % of the input, beside the first of all, and beside reading a chunk."""
     for form, open_ in (("CSV", data.lines), ("table", data.table)):
         source = open_()
-        plan = plan_of(source, 1024, data.defaults, "block")
-        alone = replace(plan, lanes=1, steps=1)
+        plan = replace(plan_of(source, 1024, data.defaults, "block"), steps=1)
+        alone = replace(plan, lanes=1)
         wanted = int(0.9 * data.shape.rows)
         at, after = _behind(source, plan, wanted), _behind(source, alone, wanted)
         ratios, extra = [], []
