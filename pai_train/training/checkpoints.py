@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from pai_train import storage
 from pai_train.errors import CheckpointError, StorageError
-from pai_train.storage import AccessRefused, Manifest, Store, basename, display, join
+from pai_train.storage import AccessRefused, Manifest, Store, StoreUnavailable, basename, display, join
 from pai_train.storage.publish import MANIFEST_NAME
 from pai_train.training.contracts import TrainState
 from pai_train.training.lease import Lease
@@ -228,8 +228,9 @@ class Checkpoints:
             new = _Folder(state.step, again, True, join(self._url, name))
             if any(old.url == new.url for old in before):
                 self._store.delete_tree(new.url)
-            extra = {STATE: state.to_json(), SAVED_AT: self._clock()}
-            manifest = storage.publish(self._store, new.url, files, extra)
+            now = self._clock()
+            manifest = storage.publish(self._store, new.url, files, {STATE: state.to_json(), SAVED_AT: now})
+            self._known[new.url] = Saved(new.step, new.again, new.url, now, measured_at(state))
             self._retain(before, new)
             return manifest
         finally:
@@ -237,14 +238,24 @@ class Checkpoints:
 
     def _retain(self, before: Sequence[_Folder], new: _Folder) -> None:
         older = [folder for folder in before if (folder.step, folder.again) < (new.step, new.again)]
-        complete = [self._saved(folder) for folder in [*older, new] if folder.complete]
+        try:
+            complete = [self._saved(folder) for folder in [*older, new] if folder.complete]
+        except StoreUnavailable as error:
+            # Which ones may go depends on all of them.
+            logger.warning("No checkpoint is taken away before the next save: %s", error)
+            return
         doomed = self._retention.doomed([saved for saved in complete if saved is not None])
         # Folders without a manifest are what an upload left that was cut off; this run has no other writer.
         for url in [*(saved.url for saved in doomed), *(folder.url for folder in older if not folder.complete)]:
             storage.withdraw(self._store, url)
+            self._known.pop(url, None)
 
     def _saved(self, folder: _Folder) -> Saved | None:
-        """Returns what retention asks of a checkpoint; None, which is left alone, where it is damaged."""
+        """Returns what retention asks of a checkpoint; None, which is left alone, where it is damaged.
+
+        Raises:
+            StoreUnavailable: It cannot be looked at just now.
+        """
         if not self._retention.asks_content:
             return Saved(folder.step, folder.again, folder.url)
         known = self._known.get(folder.url) or self._look_at(folder)
@@ -258,7 +269,7 @@ class Checkpoints:
             if manifest is None:
                 return None
             state = TrainState.from_json(manifest.extra.get(STATE, {}))
-        except AccessRefused:
+        except (AccessRefused, StoreUnavailable):
             raise
         except (CheckpointError, StorageError) as error:
             logger.warning("Checkpoint %s cannot be read, and is left alone: %s", display(folder.url), error)

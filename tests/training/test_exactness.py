@@ -101,6 +101,13 @@ def dead(monkeypatch) -> Callable[[], None]:
 WANTED = [1, 4, 5, 9]
 
 
+def check_kept(store: Store, url: str, fault: str, when: object) -> None:
+    """A store that fails while the last retention looks around lets one more stay, and takes none too many."""
+    found = kept(store, url)
+    assert set(found) >= set(WANTED), when
+    assert len(found) <= len(WANTED) + (fault not in (ENDS, ENDS_DONE)), when
+
+
 QUICK = [("memory", ENDS), ("memory", ENDS_DONE)]
 FULL = [(where, fault) for where in ("local", "memory") for fault in FAULTS if (where, fault) not in QUICK]
 
@@ -129,7 +136,7 @@ def test_the_process_may_end_at_every_operation_of_a_store(tmp_path, dead, where
         assert life.files.struck, number
         if Runs(one.store, url).unfinished("h") or not Runs(one.store, url).listing():
             assert trained(one.live().stores.open(url), url, scratch, saved) == straight(STEPS), life.files.struck
-        assert kept(one.store, url) == WANTED, (number, life.files.struck)
+        check_kept(one.store, url, fault, (number, life.files.struck))
         if where == "local":
             shutil.rmtree(tmp_path / str(number))
 
@@ -164,7 +171,7 @@ def test_what_is_left_behind_the_last_save_goes_whatever_happens_to_the_resume(t
             one, url, life, saved = ended(first, at(number, fault))
             if Runs(one.store, url).unfinished("h"):
                 assert trained(one.live().stores.open(url), url, tmp_path, saved) == straight(STEPS)
-            assert kept(one.store, url) == WANTED, (first, number, life.files.struck)
+            check_kept(one.store, url, fault, (first, number, life.files.struck))
 
 
 class PowerCut(BaseException):
