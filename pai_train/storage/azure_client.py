@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import ipaddress
+import logging
 import os
 import re
 import secrets
@@ -39,6 +40,10 @@ def service_client(url: str, credential: Any, limits: Limits, stats: StoreStats)
         limits: How hard the service is worked.
         stats: Where requests are counted.
     """
+    requests = logging.getLogger("azure.core.pipeline.policies.http_logging_policy")
+    if requests.level == logging.NOTSET:
+        # It tells of every request at INFO, in twenty lines: a script that prints what is INFO would print them all.
+        requests.setLevel(logging.WARNING)
     return BlobServiceClient(
         url,
         credential=credential,
