@@ -127,21 +127,25 @@ def _ray(composed: Composed, stop: Callable[[], bool]) -> Record:
     """Runs the workers on a Ray cluster, and again from the last checkpoint when one fails.
 
     Raises:
+        Refused: This machine, of which the cluster is, has no room.
         LaunchError: There is no cluster, it has no room, or a worker failed once more than it may.
         Interrupted: A stop was asked for, and the chief has saved.
     """
     from pai_train.launch.ray_cluster import cluster
-    from pai_train.launch.ray_gang import Asked, RayGang, gpus_of
+    from pai_train.launch.ray_gang import Asked, RayGang, check_room, gpus_of
 
     config, asked = composed.config, composed.config.cluster
-    with cluster(asked.address, asked.workers, asked.start_timeout_s) as ray:
+    with cluster(asked.address, asked.workers, asked.start_timeout_s) as (ray, is_own):
         if stop():
             raise Interrupted("asked to stop before the workers were started", todo="the same command starts anew")
         gpus = gpus_of(ray, int(config.gpus), config.on_missing_gpu)
+        wanted = Asked(asked.workers, asked.cpus, gpus, asked.start_timeout_s, asked.heartbeat_s)
+        if is_own:
+            check_room(ray, wanted)
         folder = run_folder.create(composed.run_dir)
         gang = RayGang(
             ray,
-            Asked(asked.workers, asked.cpus, gpus, asked.start_timeout_s, asked.heartbeat_s),
+            wanted,
             composed.overrides,
             more={FOLDER: str(folder)},
             logs=folder,

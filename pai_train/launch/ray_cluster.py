@@ -30,8 +30,10 @@ def installed() -> bool:
 
 
 @contextmanager
-def cluster(address: str | None, cpus: int, timeout_s: float) -> Iterator[Any]:
-    """Connects this process with a cluster and gives the module `ray`; a connection that is there already is used.
+def cluster(address: str | None, cpus: int, timeout_s: float) -> Iterator[tuple[Any, bool]]:
+    """Connects this process with a cluster; a connection that is there already is used.
+
+    Gives the module `ray`, and whether the cluster was started here: such a one gets no further nodes.
 
     Args:
         address: `host:port` of its head, or 'auto' for the one of this machine; None starts one.
@@ -47,7 +49,7 @@ def cluster(address: str | None, cpus: int, timeout_s: float) -> Iterator[Any]:
     import ray
 
     if ray.is_initialized():
-        yield ray
+        yield ray, False
         return
     _check_reached(address, min(timeout_s, ANSWER_S))
     how: dict[str, Any] = {"address": address} if address else _started(cpus)
@@ -63,7 +65,7 @@ def cluster(address: str | None, cpus: int, timeout_s: float) -> Iterator[Any]:
             except SystemExit as error:
                 raise Interrupted("asked to stop while Ray was started", todo="the same command starts anew") from error
         try:
-            yield ray
+            yield ray, address is None
         finally:
             with _signals_kept():
                 ray.shutdown()

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pai_train.errors import Interrupted, LaunchError
+from pai_train.errors import Fault, Interrupted, LaunchError, Refused
 from pai_train.launch.gang import RANK, SIZE
 from pai_train.launch.ray_actor import Host, end
 from pai_train.launch.ray_worker import RayWorker
@@ -50,6 +50,30 @@ def gpus_of(ray: Any, gpus: int, on_missing_gpu: str) -> int:
     """Returns how many GPUs a worker asks for: none of a cluster without any, whose CPUs are to stand for them."""
     here = ray.cluster_resources().get("GPU", 0)
     return gpus if here or on_missing_gpu != "logical_cpu" else 0
+
+
+def check_room(ray: Any, asked: Asked) -> None:
+    """Refuses what a cluster without further nodes to come can never give, however long it is waited for.
+
+    Raises:
+        Refused: It has too little of something.
+    """
+    has = ray.cluster_resources()
+    each = asked.bundle()
+    if all(asked.workers * count <= has.get(name, 0) for name, count in each.items()):
+        return
+    fault = Fault(
+        f"this machine has no room for {asked.workers} workers",
+        where="cluster",
+        got=", ".join(f"{name} {has.get(name, 0):g}" for name in each),
+        wanted=f"{asked.workers} times {_told(each)}",
+        todo="ask for less (cluster.workers, cluster.cpus, gpus), or join a cluster with cluster.address",
+    )
+    raise Refused([fault])
+
+
+def _told(resources: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {count:g}" for name, count in resources.items())
 
 
 class RayGang:
@@ -213,12 +237,11 @@ class RayGang:
             raise Interrupted("asked to stop while the workers were started", todo="the same command goes on")
 
     def _no_places(self) -> LaunchError:
-        asked = ", ".join(f"{name} {count:g}" for name, count in self._asked.bundle().items())
         return LaunchError(
             f"the Ray cluster had no room for {self._asked.workers} workers within {self._asked.start_timeout_s:g} s",
             where="cluster",
             got=self._resources(),
-            wanted=f"{self._asked.workers} times {asked}, each on one node",
+            wanted=f"{self._asked.workers} times {_told(self._asked.bundle())}, each on one node",
             todo="ask for less (cluster.workers, cluster.cpus, gpus), add nodes, or wait longer with"
             " cluster.start_timeout_s",
         )
