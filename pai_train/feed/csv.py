@@ -110,7 +110,7 @@ def look(
     *,
     lenient: bool = False,
 ) -> list[Fault]:
-    """Reads the first 64 KiB of every CSV file and lists what does not fit the declaration; writes nothing.
+    """Reads the first 32 KiB of every CSV file and lists what does not fit the declaration; writes nothing.
 
     With `lenient` rows may be bad, and only headers are looked at.
     """

@@ -108,6 +108,9 @@ def open_feed(
     if not 0 <= worker < workers or workers > lanes:
         wanted = f"worker from 0, below workers; at most lanes={lanes} workers"
         raise DataError("no such worker", got=f"worker={worker}, workers={workers}", wanted=wanted)
+    for word, chosen in (("columns", columns), ("select", select)):
+        if chosen is not None and not len(chosen):
+            raise DataError(f"{word} names no column", got=repr(chosen), wanted="one column or more; None for all")
     names = [address] if isinstance(address, str) else list(address)
     if not names:
         raise DataError("there is nothing to read", got="no address", wanted="a path, a URL, a glob, a list or a table")

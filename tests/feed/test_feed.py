@@ -346,6 +346,8 @@ def test_rows_of_a_table(tmp_path, monkeypatch):
         ({"worker": 2, "workers": 5}, "at most lanes=4"),
         ({"columns": {"id": "BIGNT"}}, "not a column type"),
         ({"columns": None}, "columns"),
+        ({"columns": {}}, "columns names no column"),
+        ({"select": []}, "select names no column"),
         ({"where": "id > 1"}, "where is about tables"),
         ({"format": "cvs"}, "did you mean 'csv'"),
         ({"address": []}, "nothing to read"),
