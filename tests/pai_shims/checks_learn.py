@@ -108,8 +108,8 @@ def check_vocabularies(folder):
     assert list(back.reverse([[1, 2, 0]])) == ["the cat <UNK>"]
     rare = learn.preprocessing.VocabularyProcessor(3, min_frequency=1).fit(texts)
     assert sorted(rare.vocabulary_._mapping) == ["<UNK>", "sat", "the"]
-    with pytest.raises(ModuleGone, match="learn_runner"):
-        from tensorflow.contrib.learn import learn_runner  # noqa: F401
+    with pytest.raises(ModuleGone, match="KMeansClustering"):
+        from tensorflow.contrib.learn import KMeansClustering  # noqa: F401
 
 
 def check_legacy_losses(_):
@@ -178,8 +178,105 @@ def check_legacy_seq2seq_learns(_):
         said = session.run([tf.argmax(one, 1) for one in alone], dict(zip(given, rows.T, strict=True)))
     assert losses[-1] < 0.2 * losses[0]
     assert np.mean(rows == np.array(said).T) > 0.9
-    with pytest.raises(ModuleGone, match="embedding_attention_seq2seq"):
-        from tensorflow.contrib.legacy_seq2seq import embedding_attention_seq2seq  # noqa: F401
+    with pytest.raises(ModuleGone, match="one2many_rnn_seq2seq"):
+        from tensorflow.contrib.legacy_seq2seq import one2many_rnn_seq2seq  # noqa: F401
+
+
+def check_legacy_attention_is_the_formula(_):
+    legacy, r = C.legacy_seq2seq, np.random.RandomState(4)
+    memory, steps = r.randn(2, 5, 3).astype("float32"), r.randn(2, 2, 4).astype("float32")
+    cell = tf.nn.rnn_cell.GRUCell(6)
+    outputs, last = legacy.attention_decoder(
+        [tf.constant(one) for one in steps], cell.zero_state(2, tf.float32), tf.constant(memory), cell, output_size=7
+    )
+    names = [one.op.name for one in tf.trainable_variables()]
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        got, end = session.run([outputs, last])
+        v = {name.removeprefix("attention_decoder/"): session.run(f"{name}:0") for name in names}
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    state, seen, wanted = np.zeros((2, 6)), np.zeros((2, 3)), []
+    for step in steps:
+        x = np.concatenate([step, seen], 1) @ v["kernel"] + v["bias"]
+        gates = sigmoid(np.concatenate([x, state], 1) @ v["gru_cell/gates/kernel"] + v["gru_cell/gates/bias"])
+        reset, update = np.split(gates, 2, 1)
+        fresh = np.tanh(
+            np.concatenate([x, reset * state], 1) @ v["gru_cell/candidate/kernel"] + v["gru_cell/candidate/bias"]
+        )
+        state = update * state + (1 - update) * fresh
+        asked = state @ v["Attention_0/kernel"] + v["Attention_0/bias"]
+        score = (v["AttnV_0"] * np.tanh(memory @ v["AttnW_0"][0, 0] + asked[:, np.newaxis])).sum(2)
+        weights = np.exp(score) / np.exp(score).sum(1, keepdims=True)
+        seen = (weights[..., np.newaxis] * memory).sum(1)
+        wanted.append(
+            np.concatenate([state, seen], 1) @ v["AttnOutputProjection/kernel"] + v["AttnOutputProjection/bias"]
+        )
+    np.testing.assert_allclose(np.array(got), np.array(wanted), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(end, state, rtol=1e-4, atol=1e-5)
+
+
+def check_legacy_translation_in_buckets(_):
+    # As the translation tutorial has it: sampled softmax, buckets, and a decoder told at run time to feed itself.
+    legacy, buckets, symbols, units = C.legacy_seq2seq, [(2, 2), (4, 4)], 8, 24
+    given = [tf.placeholder(tf.int32, [None]) for _ in range(4)]
+    taught = [tf.zeros_like(given[0]), *given[:-1]]
+    weights = [tf.ones_like(one, tf.float32) for one in given]
+    w, b = tf.get_variable("proj_w", [units, symbols]), tf.get_variable("proj_b", [symbols])
+    alone = tf.placeholder_with_default(False, [])
+
+    def sampled(labels, logits):
+        return tf.nn.sampled_softmax_loss(tf.transpose(w), b, tf.reshape(labels, [-1, 1]), logits, 6, symbols)
+
+    def seq2seq(encoder, decoder):
+        cell = tf.nn.rnn_cell.MultiRNNCell([tf.nn.rnn_cell.GRUCell(units) for _ in range(2)])
+        return legacy.embedding_attention_seq2seq(
+            encoder, decoder, cell, symbols, symbols, 12, 2, output_projection=(w, b), feed_previous=alone
+        )
+
+    outputs, losses = legacy.model_with_buckets(given, taught, given, weights, buckets, seq2seq, sampled)
+    count = len(tf.trainable_variables())
+    train = [tf.train.AdamOptimizer(0.02).minimize(loss) for loss in losses]
+    answers = [[tf.argmax(tf.matmul(one, w) + b, 1) for one in bucket] for bucket in outputs]
+    assert [len(bucket) for bucket in outputs] == [2, 4]
+    r = np.random.RandomState(0)
+
+    def rows():
+        return dict(zip(given, r.randint(1, symbols, (4, 32)), strict=True))
+
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        for step in range(300):
+            session.run(train[step % 2], rows())
+        some = rows()
+        said = [session.run(bucket, {**some, alone: True}) for bucket in answers]
+    right = [some[one] for one in given]
+    assert np.mean(np.array(said[0]) == right[:2]) > 0.9
+    assert np.mean(np.array(said[1]) == right) > 0.8
+    with pytest.raises(ValueError, match="wanted 4 steps of targets, got 3"):
+        legacy.model_with_buckets(given, taught, given[:3], weights, buckets, seq2seq)
+    assert count == len(tf.trainable_variables())
+
+
+def check_legacy_symbols_fed_back_as_a_tensor_says(_):
+    legacy = C.legacy_seq2seq
+    given = [tf.constant([1, 2]), tf.constant([3, 1])]
+    alone = tf.placeholder(tf.bool, [])
+
+    def model(**more):
+        return legacy.embedding_rnn_seq2seq(given, given, tf.nn.rnn_cell.BasicLSTMCell(5), 4, 4, 3, **more)
+
+    outputs, state = model(feed_previous=alone)
+    with tf.variable_scope(tf.get_variable_scope(), reuse=True):
+        fed, _ = model(feed_previous=True)
+        plain, _ = model()
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        for says, other in ((True, fed), (False, plain)):
+            np.testing.assert_allclose(*session.run([outputs, other], {alone: says}), rtol=1e-6)
+        assert session.run(state, {alone: True}).h.shape == (2, 5)
 
 
 def check_first_summaries(folder):

@@ -1,16 +1,24 @@
-"""`tf.contrib.legacy_seq2seq`: networks over lists of steps, and their losses; those with attention are not given."""
+"""`tf.contrib.legacy_seq2seq`: networks over lists of steps, in buckets of lengths, and their losses."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pai_train.pai.contrib.legacy_attention import (
+    attention_decoder,
+    decided,
+    embedding_attention_decoder,
+    embedding_attention_seq2seq,
+    finding,
+)
 from pai_train.pai.gone import absent
 from pai_train.pai.v1 import tf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["basic_rnn_seq2seq", "embedding_rnn_decoder", "embedding_rnn_seq2seq", "rnn_decoder", "sequence_loss",
+__all__ = ["attention_decoder", "basic_rnn_seq2seq", "embedding_attention_decoder", "embedding_attention_seq2seq",
+           "embedding_rnn_decoder", "embedding_rnn_seq2seq", "model_with_buckets", "rnn_decoder", "sequence_loss",
            "sequence_loss_by_example", "tied_rnn_seq2seq"]  # fmt: skip
 
 
@@ -104,15 +112,9 @@ def embedding_rnn_decoder(
     """
     with tf.variable_scope(scope or "embedding_rnn_decoder"):
         embedding = tf.get_variable("embedding", [num_symbols, embedding_size])
-
-        def found(previous: Any, step: int) -> Any:
-            if output_projection is not None:
-                previous = tf.nn.xw_plus_b(previous, *output_projection)
-            vectors = tf.nn.embedding_lookup(embedding, tf.argmax(previous, 1))
-            return vectors if update_embedding_for_previous else tf.stop_gradient(vectors)
-
+        fed = finding(embedding, output_projection, update_embedding_for_previous) if feed_previous else None
         inputs = [tf.nn.embedding_lookup(embedding, symbols) for symbols in decoder_inputs]
-        return rnn_decoder(inputs, initial_state, cell, found if feed_previous else None)
+        return rnn_decoder(inputs, initial_state, cell, fed)
 
 
 def embedding_rnn_seq2seq(
@@ -123,19 +125,13 @@ def embedding_rnn_seq2seq(
     num_decoder_symbols: int,
     embedding_size: int,
     output_projection: tuple[Any, Any] | None = None,
-    feed_previous: bool = False,
+    feed_previous: Any = False,
     dtype: Any = None,
     scope: Any = None,
 ) -> tuple[list[Any], Any]:
-    """Runs a cell over the encoder's symbols, and another from the state reached over the decoder's.
-
-    Raises:
-        TypeError: `feed_previous` is no bool: a tensor that decides it is not taken.
-    """
+    """Runs a cell over the encoder's symbols, and another from the state reached over the decoder's."""
     import copy
 
-    if not isinstance(feed_previous, bool):
-        raise TypeError(f"embedding_rnn_seq2seq: wanted feed_previous=True or False, got {feed_previous!r}")
     with tf.variable_scope(scope or "embedding_rnn_seq2seq", dtype=dtype or tf.float32):
         from pai_train.pai.contrib.rnn import EmbeddingWrapper
         from pai_train.pai.contrib.rnn import OutputProjectionWrapper as Projection
@@ -143,9 +139,14 @@ def embedding_rnn_seq2seq(
         encoder = EmbeddingWrapper(copy.deepcopy(cell), num_encoder_symbols, embedding_size)
         _, state = tf.nn.static_rnn(encoder, encoder_inputs, dtype=dtype or tf.float32)
         decoder = cell if output_projection is not None else Projection(cell, num_decoder_symbols)
-        return embedding_rnn_decoder(
-            decoder_inputs, state, decoder, num_decoder_symbols, embedding_size, output_projection, feed_previous
-        )
+
+        def decode(feeds: bool) -> tuple[list[Any], Any]:
+            return embedding_rnn_decoder(
+                decoder_inputs, state, decoder, num_decoder_symbols, embedding_size, output_projection, feeds,
+                isinstance(feed_previous, bool),
+            )  # fmt: skip
+
+        return decided(feed_previous, decode)
 
 
 def sequence_loss_by_example(
@@ -198,6 +199,52 @@ def sequence_loss(
         rows = sequence_loss_by_example(logits, targets, weights, average_across_timesteps, softmax_loss_function)
         cost = tf.reduce_sum(rows)
         return cost / tf.cast(tf.shape(targets[0])[0], cost.dtype) if average_across_batch else cost
+
+
+def model_with_buckets(
+    encoder_inputs: Sequence[Any],
+    decoder_inputs: Sequence[Any],
+    targets: Sequence[Any],
+    weights: Sequence[Any],
+    buckets: Sequence[tuple[int, int]],
+    seq2seq: Callable[[list[Any], list[Any]], tuple[list[Any], Any]],
+    softmax_loss_function: Any = None,
+    per_example_loss: bool = False,
+    name: str | None = None,
+) -> tuple[list[list[Any]], list[Any]]:
+    """Makes a model for each bucket of lengths, all with one set of variables.
+
+    Args:
+        encoder_inputs: As many steps as the longest bucket has.
+        decoder_inputs: Likewise.
+        targets: Integers [batch], one a step of the decoder.
+        weights: Float [batch], likewise.
+        buckets: Steps of encoder and decoder, shortest first.
+        seq2seq: From both kinds of steps to outputs and state.
+        softmax_loss_function: A function of labels and logits in the cross entropy's place.
+        per_example_loss: Whether losses are [batch], and not their mean.
+        name: The scope.
+
+    Returns:
+        The outputs of each bucket, and its loss.
+
+    Raises:
+        ValueError: There are fewer steps than a bucket has.
+    """
+    for what, steps, at in (("encoder_inputs", encoder_inputs, 0), ("targets", targets, 1), ("weights", weights, 1)):
+        longest = max(bucket[at] for bucket in buckets)
+        if len(steps) < longest:
+            raise ValueError(f"model_with_buckets: wanted {longest} steps of {what}, got {len(steps)}")
+    loss_of = sequence_loss_by_example if per_example_loss else sequence_loss
+    losses, outputs = [], []
+    with tf.name_scope(name, "model_with_buckets", [*encoder_inputs, *decoder_inputs, *targets, *weights]):
+        for number, (given, said) in enumerate(buckets):
+            with tf.variable_scope(tf.get_variable_scope(), reuse=True if number else None):
+                found, _ = seq2seq(list(encoder_inputs[:given]), list(decoder_inputs[:said]))
+                outputs.append(found)
+                right = targets[:said], weights[:said]
+                losses.append(loss_of(found, *right, softmax_loss_function=softmax_loss_function))
+    return outputs, losses
 
 
 __getattr__ = absent("tf.contrib.legacy_seq2seq")

@@ -106,7 +106,7 @@ def train_and_evaluate(
     parts = (TaskType.CHIEF, TaskType.MASTER, TaskType.WORKER, TaskType.PS)
     if config.task_type not in parts:
         raise ValueError(f"TF_CONFIG: wanted one of {', '.join(parts)} or evaluator as task, got {config.task_type}")
-    server = _server(config)
+    server = start_server(config)
     if config.task_type == TaskType.PS:
         server.join()
     elif config.task_type == TaskType.MASTER:
@@ -120,7 +120,8 @@ def train_and_evaluate(
     return None
 
 
-def _server(config: Any) -> Any:
+def start_server(config: Any) -> Any:
+    """Starts this process's server of a cluster, and returns it."""
     hosts = {name: list(places) for name, places in config.cluster_spec.as_dict().items() if name != "evaluator"}
     return tf.train.Server(
         tf.train.ClusterSpec(hosts), config.task_type, config.task_id, protocol=config.protocol or "grpc"

@@ -1,4 +1,4 @@
-"""`tf.contrib.seq2seq`: decoders that are taught or feed themselves, attention, the loss of sequences."""
+"""`tf.contrib.seq2seq`: decoders that are taught, feed themselves or search, attention, the loss of sequences."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from pai_train.pai.contrib.seq2seq.attention import (
     BahdanauAttention,
     LuongAttention,
     tile_batch,
+)
+from pai_train.pai.contrib.seq2seq.beam_search import (
+    BeamSearchDecoder,
+    BeamSearchDecoderOutput,
+    BeamSearchDecoderState,
+    FinalBeamSearchDecoderOutput,
+    gather_tree,
 )
 from pai_train.pai.contrib.seq2seq.decoder import BasicDecoder, BasicDecoderOutput, Decoder, dynamic_decode
 from pai_train.pai.contrib.seq2seq.helpers import (
@@ -22,8 +29,9 @@ from pai_train.pai.gone import absent
 
 __all__ = [
     "AttentionWrapper", "AttentionWrapperState", "BahdanauAttention", "BasicDecoder", "BasicDecoderOutput",
-    "CustomHelper", "Decoder", "GreedyEmbeddingHelper", "Helper", "LuongAttention", "SampleEmbeddingHelper",
-    "TrainingHelper", "dynamic_decode", "sequence_loss", "tile_batch",
+    "BeamSearchDecoder", "BeamSearchDecoderOutput", "BeamSearchDecoderState", "CustomHelper", "Decoder",
+    "FinalBeamSearchDecoderOutput", "GreedyEmbeddingHelper", "Helper", "LuongAttention", "SampleEmbeddingHelper",
+    "TrainingHelper", "dynamic_decode", "gather_tree", "sequence_loss", "tile_batch",
 ]  # fmt: skip
 
 __getattr__ = absent("tf.contrib.seq2seq")
