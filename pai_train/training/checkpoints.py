@@ -168,7 +168,7 @@ class Checkpoints:
         for manifest in self._candidates():
             try:
                 state = self.fetch(manifest, to)
-            except AccessRefused:
+            except (AccessRefused, StoreUnavailable):
                 raise
             except (CheckpointError, StorageError) as error:
                 shutil.rmtree(to)
@@ -206,7 +206,8 @@ class Checkpoints:
                 if manifest is not None:
                     check_sizes(manifest, sizes)
                     yield manifest
-            except AccessRefused:
+            except (AccessRefused, StoreUnavailable):
+                # That it cannot be looked at just now is no reason to go back to an older one.
                 raise
             except StorageError as error:
                 _warn(folder.url, error)
@@ -243,7 +244,7 @@ class Checkpoints:
         except StoreUnavailable as error:
             # Which ones may go depends on all of them.
             logger.warning("No checkpoint is taken away before the next save: %s", error)
-            return
+            complete = []
         doomed = self._retention.doomed([saved for saved in complete if saved is not None])
         # Folders without a manifest are what an upload left that was cut off; this run has no other writer.
         for url in [*(saved.url for saved in doomed), *(folder.url for folder in older if not folder.complete)]:
