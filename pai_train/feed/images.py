@@ -13,11 +13,12 @@ import pyarrow.csv as pa_csv
 from pai_train.errors import DataError, Fault, PaiTrainError, did_you_mean
 from pai_train.feed.contents import changed
 from pai_train.feed.file_set import FileSet
+from pai_train.feed.pieces import CHUNKS
 from pai_train.spec.contracts import Chunk, RowPlace, Snapshot
 from pai_train.storage.contracts import ByteRange
 from pai_train.storage.errors import ObjectChanged
 from pai_train.storage.urls import basename, display, join
-from pai_train.tables.cut import CHUNKS, MIN_ROWS
+from pai_train.tables.cut import MIN_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pai_train.tables.cut import CHUNKS, MAX_ROWS, MIN_ROWS
+from pai_train.tables.cut import MAX_ROWS, MIN_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+CHUNKS = 64
+"""How many chunks files have at least that are not tiny."""
 WIDE_BYTES = 16 * 2**20
 """Bytes that a chunk's rows may make up, uncompressed, where `MAX_ROWS` rows are less."""
 

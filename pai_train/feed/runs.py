@@ -26,28 +26,31 @@ class Runs:
     """
 
     def __init__(self, starts: Int64s, lengths: Int64s) -> None:
-        self._starts = starts
-        self._lengths = lengths
+        self._bounds = starts, lengths
         self.rows = int(lengths.sum())
 
     @classmethod
     def of(cls, places: Int64s) -> Runs:
-        """Finds the runs of an order that says where each row stands, int64 of shape [rows]."""
-        first = np.flatnonzero(np.diff(places, prepend=-2) != 1)
-        runs = cls(places[first], np.diff(first, append=len(places)))
-        runs.places = places
+        """Takes an order that says where each row stands, int64 of shape [rows]; its runs are found when asked for."""
+        runs = cls.__new__(cls)
+        runs.places, runs.rows = places, len(places)
         return runs
+
+    @cached_property
+    def _bounds(self) -> tuple[Int64s, Int64s]:
+        first = np.flatnonzero(np.diff(self.places, prepend=-2) != 1)
+        return self.places[first], np.diff(first, append=len(self.places))
 
     @cached_property
     def mean(self) -> float:
         """Rows of a run on average."""
-        return self.rows / max(1, len(self._starts))
+        return self.rows / max(1, len(self._bounds[0]))
 
     @cached_property
     def places(self) -> Int64s:
         """Where each row stands, int64 of shape [rows]."""
-        offsets = self._starts - (self._lengths.cumsum() - self._lengths)
-        places: Int64s = np.repeat(offsets, self._lengths)
+        starts, lengths = self._bounds
+        places: Int64s = np.repeat(starts - (lengths.cumsum() - lengths), lengths)
         places += np.arange(self.rows)
         return places
 
@@ -55,8 +58,8 @@ class Runs:
         """Returns the order of the first rows alone."""
         if rows == self.rows:
             return self
-        behind = self._lengths.cumsum()
-        return Runs(self._starts, np.clip(self._lengths - (behind - rows), 0, self._lengths))
+        starts, lengths = self._bounds
+        return Runs(starts, np.clip(lengths - (lengths.cumsum() - rows), 0, lengths))
 
     def cut(self, lengths: Sequence[int]) -> list[tuple[int, int, int]]:
         """Returns the number of the piece, first row in it and row behind the last of each run.
@@ -67,10 +70,11 @@ class Runs:
             lengths: Rows of each piece.
         """
         edges = np.cumsum([0, *lengths])
-        stops = self._starts + self._lengths
-        firsts = np.searchsorted(edges, self._starts, side="right") - 1
+        starts = self._bounds[0]
+        stops = starts + self._bounds[1]
+        firsts = np.searchsorted(edges, starts, side="right") - 1
         lasts = np.searchsorted(edges, stops, side="left") - 1
-        los, his = (self._starts - edges[firsts]).tolist(), (stops - edges[firsts]).tolist()
+        los, his = (starts - edges[firsts]).tolist(), (stops - edges[firsts]).tolist()
         found = []
         for piece, last, lo, hi in zip(firsts.tolist(), lasts.tolist(), los, his, strict=True):
             if last <= piece:
