@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FIXERS = "fissix.fixes"
 _NAMES = r"\([^)]*\)|(?:[^\n#\\]|\\\r?\n)*"
 _IMPORT = re.compile(rf"^[ \t]*(?:from[ \t]+(?P<package>[\w.]+)[ \t]+)?import[ \t]+(?P<names>{_NAMES})", re.MULTILINE)
-_DIVISION = "pai_train.pai.py2_fixer"
+_DIVISION, _DECODE = "pai_train.pai.py2_fixer", "pai_train.pai.py2_decode_fixer"
 _FUTURE_DIVISION = re.compile(r"^from\s+__future__\s+import\s*(?:\([^)]*|[^\n(]*)\bdivision\b", re.MULTILINE)
 
 
@@ -113,7 +113,7 @@ def _tool(print_function: bool, fractions: bool, packaged: bool = False) -> Any:
         ) from None
     without = {*((".fix_print",) if print_function else ()), *(() if packaged else (".fix_import",))}
     fixers = [one for one in get_fixers_from_package(_FIXERS) if not one.endswith(tuple(without))]
-    return RefactoringTool([*fixers, *([] if fractions else [_DIVISION])], {"print_function": print_function})
+    return RefactoringTool([*fixers, _DECODE, *([] if fractions else [_DIVISION])], {"print_function": print_function})
 
 
 def _files(folder: Path, copy: Path) -> Iterator[Path]:

@@ -100,11 +100,12 @@ def _run(orders: Orders, flags: list[str]) -> int:
 def _python2(real: Any) -> None:
     """Lets a converted copy find text and division as they were; the script's own folder is where it runs."""
     from pai_train import paiio
-    from pai_train.pai import py2_division, py2_names, py2_text
+    from pai_train.pai import py2_division, py2_names, py2_pickle, py2_text
 
     py2_division.install()
     py2_text.install(real, paiio.TableReader)
     py2_names.install()
+    py2_pickle.install()
 
 
 def _stay(done: Path) -> None:

@@ -171,3 +171,47 @@ def test_files_beside_the_one_that_runs_and_in_packages(desk, py2):
     job = ScriptJob(entry, desk.folder / "code", (ScriptProcess("", 0, ()),), run_dir=desk.folder / "run", py2=py2)
     assert run(job, starter=desk.warm) == 0
     assert "6 3 top" in (desk.folder / "run" / "logs" / "script.log").read_text()
+
+
+BYTES = """
+# -*- coding: utf-8 -*-
+import cPickle as pickle
+import numpy as np
+print '\\xe4\\xb8\\xad'.decode('utf-8') == u'中', '中'.decode('utf8') + u'x', u'中'.encode('utf-8').decode('utf-8')
+print 'a,b'.decode('ascii').split(',')
+pickle.dump({'a': [1, 2]}, open('made.pkl', 'w'))
+print pickle.load(open('made.pkl'))['a'], pickle.loads(pickle.dumps((3, '中')))[1]
+print pickle.load(open('text.pkl')), pickle.load(open('array.pkl'))['x'].tolist()
+print [getattr(one, 'tolist', lambda: one)() for one in pickle.load(open('both.pkl'))]
+with open('two.pkl') as f:
+    print pickle.load(f), pickle.load(f)
+"""
+
+
+ARRAY = (
+    b"cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03K\x00\x85U\x01b\x87Rq\x04"
+    b"(K\x01K\x02\x85cnumpy\ndtype\nq\x05U\x02i4K\x00K\x01\x87Rq\x06"
+    b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x08\xf7\x00\x00\x00\x80\x00\x00\x00tb"
+)
+
+
+def test_text_and_pickles_that_were_bytes(desk):
+    # As Python 2.7 writes them, by protocol 0 and by protocol 2: texts of UTF-8, and an array's bytes.
+    text = "中文".encode()
+    files = {
+        "text.pkl": b"S'" + repr(text)[2:-1].encode() + b"'\np0\n.",
+        "two.pkl": b"I1\n.I2\n.",
+        "array.pkl": b"\x80\x02}q\x00U\x01xq\x01" + ARRAY + b"s.",
+        "both.pkl": b"\x80\x02U\x06" + text + ARRAY + b"\x86.",
+    }
+    (desk.folder / "code").mkdir(exist_ok=True)
+    for name, data in files.items():
+        (desk.folder / "code" / name).write_bytes(data)
+    assert desk.done("import os\nos.chdir(os.path.dirname(os.path.abspath(__file__)))\n" + BYTES, py2=True) == [
+        "True 中x 中",
+        "['a', 'b']",
+        "[1, 2] 中",
+        "中文 [247, 128]",
+        "['中文', [247, 128]]",
+        "1 2",
+    ]

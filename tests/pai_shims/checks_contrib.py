@@ -271,9 +271,9 @@ def check_framework_variables_and_checkpoints(folder):
 
 def check_what_is_gone_says_so(_):
     assert not hasattr(C, "nothing")
-    with pytest.raises(SymbolGone, match=r"checks_contrib|DNNClassifier") as caught:
-        C.learn.DNNClassifier()
-    assert caught.value.fault.todo == "use tf.estimator.DNNClassifier"
+    with pytest.raises(SymbolGone, match=r"checks_contrib|SVM") as caught:
+        C.learn.SVM()
+    assert caught.value.fault.todo == "use tf.estimator (Estimator, RunConfig, train_and_evaluate)"
     with pytest.raises(ModuleGone, match=r"tf\.contrib\.quantize is gone"):
         from tensorflow.contrib import quantize  # noqa: F401
     with pytest.raises(ModuleGone, match="tensorflow_decision_forests"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 
 import numpy as np
 import pytest
@@ -238,3 +239,34 @@ def check_mistakes_are_told(folder):
         E.EstimatorSpec("train", loss=tf.constant(1.0))
     with pytest.raises(ValueError, match="EstimatorSpec"):
         E.Estimator(lambda features, labels: None, str(folder)).train(batches(), steps=1)
+
+
+def check_a_worker_that_comes_late_leaves_the_stop_alone(_):
+    from pai_train.pai.estimator.early_stopping import _StopHook
+
+    doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    places = [f"127.0.0.1:{door.getsockname()[1]}" for door in doors]
+    for door in doors:
+        door.close()
+    cluster = tf.train.ClusterSpec({"ps": [places[0]], "chief": [places[1]], "worker": [places[2]]})
+    servers = {part: tf.train.Server(cluster, part, 0) for part in ("ps", "chief", "worker")}
+
+    def steps(part, should_stop, most=3):
+        chief, done = part == "chief", 0
+        with (
+            tf.Graph().as_default(),
+            tf.device(tf.train.replica_device_setter(worker_device=f"/job:{part}/task:0", cluster=cluster)),
+        ):
+            step = tf.assign_add(tf.train.get_or_create_global_step(), 1)
+            config = tf.ConfigProto(device_filters=["/job:ps", f"/job:{part}/task:0"])
+            hook = _StopHook(chief, should_stop, None, 1)
+            with tf.train.MonitoredTrainingSession(servers[part].target, chief, hooks=[hook], config=config) as session:
+                while done < most and not session.should_stop():
+                    session.run(step)
+                    done += 1
+        return done
+
+    assert steps("chief", lambda: False) == 3
+    assert steps("worker", lambda: True) == 3
+    assert steps("chief", lambda: True) == 1
+    assert steps("worker", lambda: False) == 1

@@ -140,7 +140,8 @@ class _StopHook(_Hook):  # type: ignore[misc]
         self._timer = tf.train.SecondOrStepTimer(every_secs=secs, every_steps=steps)
 
     def begin(self) -> None:
-        # In no checkpoint: a stopped training can go on, and a trained model can get the hook later.
+        # In no checkpoint: a stopped training can go on, and a trained model can get the hook later. Every worker sets
+        # its local variables when it begins, and this one the chief alone: who comes late would take a stop back.
         with tf.variable_scope("signal_early_stopping", reuse=tf.AUTO_REUSE):
             self._stop = tf.get_variable(
                 "STOP",
@@ -148,13 +149,15 @@ class _StopHook(_Hook):  # type: ignore[misc]
                 tf.bool,
                 tf.constant_initializer(False),
                 trainable=False,
-                collections=[tf.GraphKeys.LOCAL_VARIABLES],
+                collections=[tf.GraphKeys.LOCAL_VARIABLES] if self._chief else [],
             )
+            known = tf.is_variable_initialized(self._stop)
+            self._is_over = tf.cond(known, lambda: tf.identity(self._stop), lambda: tf.constant(False))
             self._end = self._stop.assign(True)
         self._step = tf.train.get_global_step()
 
     def before_run(self, run_context: Any) -> Any:
-        return tf.train.SessionRunArgs({"stop": self._stop, "step": self._step})
+        return tf.train.SessionRunArgs({"stop": self._is_over, "step": self._step})
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
         if run_values.results["stop"]:
