@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -9,8 +10,9 @@ import pyarrow.parquet as pq
 
 from pai_train.feed.file_set import FileSet
 from pai_train.feed.groups import FileGroups, GroupedSource
+from pai_train.tables.group_streams import LARGE_GROUP_BYTES, GroupStreams
 from pai_train.tables.recent import Recent
-from pai_train.tables.row_group_reads import LARGE_GROUP_BYTES, decoded, streamed
+from pai_train.tables.row_group_reads import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +45,7 @@ class ParquetGroups:
     def __init__(self, files: FileSet) -> None:
         self._files = files
         self._footers = Recent(FOOTER_BYTES, lambda footer: max(1, footer.serialized_size))
+        self._streams = GroupStreams()
         self._decoded = Recent(GROUPS_BYTES, lambda table: max(1, table.nbytes))
 
     def groups(self, index: int) -> FileGroups:
@@ -60,7 +63,8 @@ class ParquetGroups:
         if piece.whole or len(piece.groups) > 1:
             yield self._decode(piece.file, piece.groups, columns, encoded=encoded).slice(piece.lo, piece.rows)
         elif footer.row_group(group).total_byte_size > LARGE_GROUP_BYTES:
-            yield from self._streamed(piece, columns)
+            opened = partial(self._files.opened, piece.file)
+            yield from self._streams.read(piece.file, opened, footer, group, columns, range(piece.lo, piece.hi))
         else:
             key = (piece.file, group, tuple(columns), encoded)
             table = self._decoded.get(key, lambda: self._decode(piece.file, piece.groups, columns, encoded=encoded))
@@ -77,8 +81,3 @@ class ParquetGroups:
         footer = self._footer(index)
         with self._files.opened(index) as stream:
             return decoded(stream, footer, groups, columns, encoded=encoded)
-
-    def _streamed(self, piece: Piece, columns: Sequence[str]) -> Iterator[pa.Table]:
-        footer = self._footer(piece.file)
-        with self._files.opened(piece.file) as stream:
-            yield from streamed(stream, footer, piece.groups, columns, piece.lo, piece.hi)

@@ -10,9 +10,10 @@ from pai_train.spec.contracts import Chunk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_CHUNKS = 16
-"""How many chunks a table has at least that is not tiny: with more, tables of some million rows would be read by parts
-of row groups, and each of these decoded again for every part that a shuffled order has elsewhere."""
+_CHUNKS = 64
+_ENOUGH = 8
+"""So many chunks of the most rows do: smaller ones are parts of row groups, and each group would be decoded again for
+every part that a shuffled order has elsewhere."""
 MIN_ROWS, MAX_ROWS = 4, 65536
 
 
@@ -37,6 +38,8 @@ def cut(
     named = sum(pieces.values()) if named is None else named
     # A power of two divides the row groups that are written here: no chunk lies in two of them.
     size = min(max(1 << (-(-named // _CHUNKS) - 1).bit_length(), MIN_ROWS), MAX_ROWS) if named else MIN_ROWS
+    if named >= _ENOUGH * MAX_ROWS:
+        size = MAX_ROWS
     first, count = 0, 0
     for name, held in pieces.items():
         edges = [*range(0, held, size), held]

@@ -14,9 +14,10 @@ from pyiceberg.io.pyarrow import UnsupportedPyArrowTypeException, pyarrow_to_sch
 from pai_train.errors import DataError
 from pai_train.storage import ObjectMissing
 from pai_train.storage.meter import current
+from pai_train.tables.group_streams import LARGE_GROUP_BYTES, GroupStreams
 from pai_train.tables.project import Wanted, project
 from pai_train.tables.recent import Recent
-from pai_train.tables.row_group_reads import LARGE_GROUP_BYTES, decoded, stored_bytes, streamed
+from pai_train.tables.row_group_reads import decoded, stored_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,6 +58,7 @@ class ParquetReader:
         self._store = store
         self._names = names
         self._footers = Recent(_FOOTERS, lambda _: 1)
+        self._streams = GroupStreams()
         self._groups = Recent(_CACHED_BYTES, lambda table: max(1, int(table.nbytes)))
 
     def read(
@@ -157,7 +159,9 @@ class ParquetReader:
             if start >= stop or (skips is not None and skips(footer, group)):
                 continue
             if footer.parquet.row_group(group).total_byte_size > LARGE_GROUP_BYTES:
-                for table in self._streamed(file.url, footer.parquet, group, names, start=start, stop=stop):
+                opened = partial(self._store.open_arrow, file.url)
+                rows = range(start, stop)
+                for table in self._streams.read(file.url, opened, footer.parquet, group, names, rows):
                     yield at, project(table, wanted, footer.fields, file.constants)
                     at += table.num_rows
                 continue
@@ -175,12 +179,6 @@ class ParquetReader:
             meter.count(stored_bytes(footer.row_group(group), columns))
         with self._store.open_arrow(url) as stream:
             return decoded(stream, footer, [group], columns, encoded=encoded)
-
-    def _streamed(
-        self, url: str, footer: pq.FileMetaData, group: int, columns: tuple[str, ...], *, start: int, stop: int
-    ) -> Iterator[pa.Table]:
-        with self._store.open_arrow(url) as stream:
-            yield from streamed(stream, footer, [group], columns, start, stop)
 
 
 @contextmanager

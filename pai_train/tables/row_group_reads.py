@@ -1,4 +1,4 @@
-"""Row groups of a Parquet file decoded: whole, or in a stream where they are too large to be held."""
+"""Row groups of a Parquet file decoded whole, and what they take."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-LARGE_GROUP_BYTES = 64 * 2**20
-"""Row groups above are decoded in a stream for each range of rows anew, so that they are never held."""
-
-_STREAMED_ROWS = 16384
 _ROWS_PER_DICTIONARY_BYTE = 2
 
 
@@ -36,24 +32,6 @@ def decoded(
         stream, metadata=footer, read_dictionary=kept, pre_buffer=True, page_checksum_verification=True
     ) as file:
         return file.read_row_groups(list(groups), columns=list(columns), use_threads=False)
-
-
-def streamed(
-    stream: Any, footer: pq.FileMetaData, groups: Sequence[int], columns: Sequence[str], start: int, stop: int
-) -> Iterator[pa.Table]:
-    """Yields the rows from `start` to `stop`, not including `stop`, of row groups: those before are decoded and let go.
-
-    Arguments are those of `decoded`.
-    """
-    at = 0
-    with pq.ParquetFile(stream, metadata=footer, page_checksum_verification=True) as file:
-        for batch in file.iter_batches(_STREAMED_ROWS, list(groups), list(columns), use_threads=False):
-            lo, hi = max(start - at, 0), min(stop - at, batch.num_rows)
-            at += batch.num_rows
-            if lo < hi:
-                yield pa.Table.from_batches([batch.slice(lo, hi - lo)])
-            if at >= stop:
-                return
 
 
 def stored_bytes(group: pq.RowGroupMetaData, columns: Sequence[str]) -> int:

@@ -17,7 +17,7 @@ from pai_train.errors import DataError, TableError
 from pai_train.spec.contracts import Chunk
 from pai_train.spec.ddl import parse_ddl
 from pai_train.storage import Store, open_store
-from pai_train.tables import parquet, row_group_reads
+from pai_train.tables import group_streams, parquet
 from pai_train.tables.catalog import CommitRaced, StoreCatalog
 from pai_train.tables.iceberg import IcebergTables
 from pai_train.tables.recent import Recent
@@ -224,7 +224,7 @@ def test_a_row_group_is_decoded_once_for_all_its_chunks(tables, monkeypatch):
 
 def test_large_row_groups_are_streamed(tables, monkeypatch):
     monkeypatch.setattr(parquet, "LARGE_GROUP_BYTES", 0)
-    monkeypatch.setattr(row_group_reads, "_STREAMED_ROWS", 7)
+    monkeypatch.setattr(group_streams, "_ROWS", 7)
     write(tables, "iris", "t", rows(0, 150))
     source = tables.source(ref("iris"), rows=range(11, 140))
     assert read(source).equals(pa.Table.from_batches([rows(11, 140)]).cast(source.schema))
