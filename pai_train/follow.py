@@ -16,9 +16,8 @@ from pai_train.begin import Beginning
 from pai_train.errors import Interrupted, LaunchError
 from pai_train.experiment.logs import logs
 from pai_train.experiment.record import Record
-from pai_train.launch.gang import RANK
 from pai_train.launch.star import PeerLost
-from pai_train.launch.supervisor import WORKER_LOG
+from pai_train.launch.supervisor import RANK, WORKER_LOG
 from pai_train.team import Crew
 from pai_train.train import Training, train
 from pai_train.training.generations import Run

@@ -13,8 +13,7 @@ from pai_train.errors import Fault, Interrupted, LaunchError, Refused
 from pai_train.experiment import folder as run_folder
 from pai_train.experiment.environment import packages_known
 from pai_train.launch import tf_config
-from pai_train.launch.gang import RANK
-from pai_train.launch.supervisor import READY, WORKER_LOG, run_gang, supervise
+from pai_train.launch.supervisor import RANK, READY, WORKER_LOG, run_gang, supervise
 from pai_train.launch.tether import tied
 from pai_train.team import FOLDER, Alone, Crew, Team
 from pai_train.training.lease import EXPIRES_S

@@ -15,8 +15,7 @@ from pai_train.feed.align import align
 from pai_train.feed.bad_rows import BadRows, Found, Reported
 from pai_train.feed.contracts import Shard
 from pai_train.feed.tensors import no_rows
-from pai_train.launch.gang import RANK
-from pai_train.launch.supervisor import READY
+from pai_train.launch.supervisor import RANK, READY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

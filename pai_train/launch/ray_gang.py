@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Fault, Interrupted, LaunchError, Refused
-from pai_train.launch.gang import RANK, SIZE
 from pai_train.launch.ray_actor import Host, end
 from pai_train.launch.ray_worker import RayWorker
-from pai_train.launch.supervisor import READY, WORKER_LOG
+from pai_train.launch.supervisor import RANK, READY, WORKER_LOG
 from pai_train.launch.tf_config import VARIABLE, write
 
 if TYPE_CHECKING:
@@ -178,7 +177,7 @@ class RayGang:
         self._chief = chief
         orders = []
         for rank, actor in enumerate(actors):
-            names = {RANK: str(rank), SIZE: str(len(actors)), VARIABLE: write(addresses, rank)}
+            names = {RANK: str(rank), VARIABLE: write(addresses, rank)}
             folder = str(self._logs) if rank == 0 else None
             orders.append(actor.start.remote(self._command, {**self._more, **names}, os.getcwd(), folder))
         # The others may have waited for a chief that moved.

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pai_train.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, Interrupted, LaunchError
-from pai_train.launch.gang import FOLDER, RANK, SIZE
 from pai_train.launch.process import Child, start, stop_all
 from pai_train.launch.star import EXIT_LEFT
 
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RANK = "PAI_TRAIN_RANK"
+"""The variable that tells a worker that it is one, and which, from 0."""
 READY = "pai_train: ready"
 WORKER_LOG = "worker-{}.log"
 POLL_S = 0.05
@@ -59,7 +59,7 @@ def run_gang(
     started again, up to `restarts` times: not where a worker ended with a fault in words (exit codes 1 and 2), which
     the next one would meet too, or never came up.
 
-    Each attempt gets an empty folder for its `LocalGang`; rank, size and folder are in the environment.
+    Each finds its rank in the environment.
 
     Args:
         commands: Program and arguments by rank.
@@ -83,19 +83,17 @@ def run_gang(
     @contextmanager
     def attempt() -> Iterator[Sequence[Worker]]:
         children: list[Child] = []
-        with tempfile.TemporaryDirectory(prefix="pai-gang-") as folder:
-            try:
-                more = places() if places is not None else [{}] * len(commands)
-                for rank, command in enumerate(commands):
-                    names = {RANK: str(rank), SIZE: str(len(commands)), FOLDER: folder}
-                    log = logs / WORKER_LOG.format(rank)
-                    worker = {**base, **names, **more[rank]}
-                    children.append(start(command, log=log, env=worker, ready=ready, tied=True))
-                yield children
-            finally:
-                # Whatever happens, interrupts included, nothing that was started stays.
-                for child in children:
-                    child.kill()
+        try:
+            more = places() if places is not None else [{}] * len(commands)
+            for rank, command in enumerate(commands):
+                log = logs / WORKER_LOG.format(rank)
+                worker = {**base, RANK: str(rank), **more[rank]}
+                children.append(start(command, log=log, env=worker, ready=ready, tied=True))
+            yield children
+        finally:
+            # Whatever happens, interrupts included, nothing that was started stays.
+            for child in children:
+                child.kill()
 
     supervise(
         attempt,

@@ -69,7 +69,6 @@ _REPLACEMENTS = {
     "tf.contrib.timeseries": "use tfp.sts of tensorflow_probability",
     "tf.contrib.tpu": "use TPUEstimator with use_tpu=False; TPUs need TensorFlow 2's tf.distribute.TPUStrategy",
     "tf.contrib.training": "use tf.data for batches and tf.train for the loop",
-    "tf.contrib.training.bucket_by_sequence_length": "use tf.data.experimental.bucket_by_sequence_length",
     "tf.contrib.training.stratified_sample": "use tf.data.experimental.rejection_resample",
     "tf.estimator.BaselineClassifier": "compare with the metric accuracy_baseline of tf.estimator.LinearClassifier",
     "tf.estimator.BaselineRegressor": "compare with the metric label/mean of tf.estimator.LinearRegressor",

@@ -1,102 +1,15 @@
-"""Workers that agree through files, and gangs that start, fail and restart together."""
+"""Gangs of real processes that start, fail and restart together."""
 
 from __future__ import annotations
 
 import os
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from pai_train.errors import Interrupted, LaunchError
-from pai_train.launch.gang import LocalGang, SoloGang, gang_from_env
 from pai_train.launch.supervisor import run_gang
-
-
-def each(gangs, call):
-    with ThreadPoolExecutor(len(gangs)) as pool:
-        return list(pool.map(call, gangs))
-
-
-def gang_of(size: int, folder: Path, **kwargs) -> list[LocalGang]:
-    return [LocalGang(rank, size, folder, **kwargs) for rank in range(size)]
-
-
-def test_solo_gang():
-    gang = SoloGang()
-    assert (gang.rank, gang.size) == (0, 1)
-    assert gang.any(True) is True
-    assert gang.any(False) is False
-    gang.barrier("anything", 0)
-
-
-def test_all_workers_get_the_same_answer_round_after_round(tmp_path):
-    gangs = gang_of(3, tmp_path)
-    asked = [(False, False, False), (True, False, False), (False, False, True), (True, True, True)] * 10
-    answers = each(gangs, lambda gang: [gang.any(flags[gang.rank]) for flags in asked])
-    assert answers == [[any(flags) for flags in asked]] * 3
-
-
-def test_the_folder_does_not_grow(tmp_path):
-    gangs = gang_of(2, tmp_path)
-    each(gangs, lambda gang: [gang.any(False) for _ in range(50)])
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_nobody_leaves_a_barrier_before_all_have_come(tmp_path):
-    gangs = gang_of(2, tmp_path)
-    left = threading.Event()
-
-    def early():
-        gangs[0].barrier("saved", 10)
-        left.set()
-
-    thread = threading.Thread(target=early)
-    thread.start()
-    assert not left.wait(0.2)
-    gangs[1].barrier("saved", 10)
-    thread.join(10)
-    assert left.is_set()
-
-
-def test_a_worker_that_does_not_come_is_named(tmp_path):
-    now = [0.0]
-    gang = LocalGang(0, 2, tmp_path, clock=lambda: now[0], sleep=lambda s: now.__setitem__(0, now[0] + s))
-    with pytest.raises(LaunchError, match="worker 1 of 2 did not come to barrier 'saved' within 5 s"):
-        gang.barrier("saved", 5)
-    assert now[0] == pytest.approx(5, abs=0.1)
-
-
-def test_workers_at_different_points_are_told_so(tmp_path):
-    gangs = gang_of(2, tmp_path)
-
-    def call(gang):
-        with pytest.raises(LaunchError, match="not at the same point"):
-            gang.any(True) if gang.rank else gang.barrier("saved", 10)
-        return True
-
-    assert each(gangs, call) == [True, True]
-
-
-def test_a_folder_used_before_is_refused(tmp_path):
-    LocalGang(0, 1, tmp_path).any(True)
-    with pytest.raises(LaunchError, match="already been used"):
-        LocalGang(0, 1, tmp_path).any(True)
-
-
-def test_the_environment_names_the_gang(tmp_path):
-    assert isinstance(gang_from_env({}), SoloGang)
-    names = {"PAI_TRAIN_RANK": "1", "PAI_TRAIN_SIZE": "2", "PAI_TRAIN_GANG": str(tmp_path)}
-    gang = gang_from_env(names)
-    assert (gang.rank, gang.size) == (1, 2)
-    del names["PAI_TRAIN_SIZE"]
-    with pytest.raises(LaunchError, match="incomplete"):
-        gang_from_env(names)
-
-
-# ---- whole gangs of real processes
 
 WORKER = """
 import os, pathlib, signal, sys, time
@@ -136,16 +49,13 @@ def nothing_runs(folder: Path) -> bool:
     return not any(Path(f"/proc/{pid}").exists() for pid in pids(folder))
 
 
-def test_workers_find_each_other(run, tmp_path):
+def test_each_worker_has_its_rank_and_its_place(run, tmp_path):
     body = """
-from pai_train.launch.gang import gang_from_env
-gang = gang_from_env(os.environ)
 ready()
-gang.barrier("begin", 20)
-(here / f"said-{gang.rank}").write_text(f"{gang.any(gang.rank == 1)} {gang.any(False)} {gang.size}")
+(here / f"said-{rank}").write_text(os.environ["PLACE"])
 """
-    run(body, body)
-    assert [(tmp_path / f"said-{rank}").read_text() for rank in (0, 1)] == ["True False 2", "True False 2"]
+    run(body, body, places=lambda: [{"PLACE": "first"}, {"PLACE": "second"}])
+    assert [(tmp_path / f"said-{rank}").read_text() for rank in (0, 1)] == ["first", "second"]
 
 
 def test_one_failing_worker_ends_a_deaf_one_and_its_log_is_shown(run, tmp_path):
@@ -163,14 +73,13 @@ def test_one_failing_worker_ends_a_deaf_one_and_its_log_is_shown(run, tmp_path):
 def test_a_killed_worker_is_restarted_with_the_whole_gang(run, tmp_path, caplog):
     body = """
 ready()
-(here / f"folder-{rank}-{attempt}").write_text(os.environ["PAI_TRAIN_GANG"])
+(here / f"ready-{rank}-{attempt}").touch()
 if attempt == 0:
-    while rank and not (here / "folder-0-0").exists(): time.sleep(0.01)
+    while rank and not (here / "ready-0-0").exists(): time.sleep(0.01)
     os.kill(os.getpid(), 9) if rank else time.sleep(600)
 """
     run(body, body, restarts=2)
     assert len(pids(tmp_path)) == 4
-    assert len({path.read_text() for path in tmp_path.glob("folder-*")}) == 2
     assert "worker 1 of 2 was ended by SIGKILL; starting all workers again (1 of 2)" in caplog.text
 
 

@@ -1,9 +1,10 @@
-"""`tf.contrib.training` over `tf.compat.v1`: hyper-parameters, the training operation and its gradients."""
+"""`tf.contrib.training` over `tf.compat.v1`: hyper-parameters, the training operation and its gradients, buckets."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pai_train.pai.contrib.bucketing import bucket, bucket_by_sequence_length
 from pai_train.pai.contrib.hparams import HParams, parse_values
 from pai_train.pai.contrib.ps_strategy import GreedyLoadBalancingStrategy, byte_size_load_fn
 from pai_train.pai.gone import absent
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     Pairs = list[tuple[Any, Any]]
 
 __all__ = [
-    "GreedyLoadBalancingStrategy", "HParams", "add_gradients_summaries", "byte_size_load_fn", "clip_gradient_norms",
-    "clip_gradient_norms_fn", "create_train_op", "multiply_gradients", "parse_values",
+    "GreedyLoadBalancingStrategy", "HParams", "add_gradients_summaries", "bucket", "bucket_by_sequence_length",
+    "byte_size_load_fn", "clip_gradient_norms", "clip_gradient_norms_fn", "create_train_op", "multiply_gradients",
+    "parse_values",
 ]  # fmt: skip
 
 USE_GLOBAL_STEP: Any = "the graph's"
