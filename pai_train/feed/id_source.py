@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pai_train.spec.contracts import Chunk, Snapshot
 
 _OUTSIDE = "holds a value outside its vocabulary"
-_WANTED = "a value of the vocabulary"
 
 
 def with_ids(source: Source, ids: Mapping[str, Ids], defaults: Mapping[str, Any] | None = None) -> Source:
@@ -54,7 +53,13 @@ def texts_beside(source: Source, names: Sequence[str]) -> tuple[Source, dict[str
     """Returns a source that gives some columns as they are stored, too, and the name that each has there."""
     if not isinstance(source, IdSource):
         return source, {name: name for name in names}
-    texts = {f"{name} as stored": name for name in names if name in source.ids}
+    texts: dict[str, str] = {}
+    for name in names:
+        if name in source.ids:
+            beside = f"{name} as stored"
+            while beside in source.schema.names:
+                beside += "'"
+            texts[beside] = name
     stored = {name: name for name in names} | {name: text for text, name in texts.items()}
     return type(source)(source.stored, source.ids, source.defaults, texts), stored
 
@@ -72,7 +77,9 @@ def check_default(name: str, ids: Ids, default: object) -> None:
             f"the default of column {name!r} is no text", got=repr(default), wanted="a text, which gets an id"
         )
     if ids.of(pa.array([default], pa.string()))[0] < 0:
-        raise DataError(f"the default of column {name!r} is outside its vocabulary", got=shown(default), wanted=_WANTED)
+        raise DataError(
+            f"the default of column {name!r} is outside its vocabulary", got=shown(default), wanted=ids.wanted
+        )
 
 
 def _kind(source: Source) -> type[IdSource]:
@@ -130,7 +137,13 @@ class IdSource:
                 keep[list(outside)] = False
                 made = made.filter(pa.array(keep))
                 bad += [
-                    BadRow(int(places[first + row]), f"column {name!r} {_OUTSIDE}", name, shown(text), _WANTED)
+                    BadRow(
+                        int(places[first + row]),
+                        f"column {name!r} {_OUTSIDE}",
+                        name,
+                        shown(text),
+                        self.ids[name].wanted,
+                    )
                     for row, (name, text) in outside.items()
                 ]
             kept.append(made)
@@ -179,7 +192,7 @@ class IdSource:
             f"column {name!r} {_OUTSIDE}",
             where=where,
             got=shown(text),
-            wanted=_WANTED,
+            wanted=self.ids[name].wanted,
             todo="add it, give other values ids of their own with oov_buckets, or leave such rows out",
         )
 

@@ -28,6 +28,7 @@ OUTSIDE = -1
 """Stands for a text outside of a vocabulary that has no buckets for such."""
 NULL = -2
 
+_SHOWN = 4
 _KNOWN_BYTES = 16 * 2**20
 """Dictionaries, and their ids, that are kept."""
 _SEARCHED = 4096
@@ -74,6 +75,12 @@ class Ids:
         if len(self.vocabulary):
             digest.update(fingerprints(self.vocabulary).tobytes())
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def wanted(self) -> str:
+        """What a vocabulary without buckets takes, in words."""
+        values, first = len(self.vocabulary), self.vocabulary[:_SHOWN].to_pylist()
+        return f"one of {values:,} values: {', '.join(map(shown, first))}{', …' if values > _SHOWN else ''}"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ids) and self.identity == other.identity

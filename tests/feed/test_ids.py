@@ -148,6 +148,7 @@ def test_a_text_outside_a_closed_vocabulary_is_a_row_that_cannot_be_read(files, 
         list(stream)
     place = r"rows\.csv:\d+" if kind == "csv" else r"rows\.parquet, row \d+"
     assert caught.match(place)
+    assert caught.value.fault.wanted == f"one of {len(known)} values: {', '.join(map(repr, known))}"
     bad = BadRows("train", total=3000)
     plan = FeedPlan(("city", "n"), 256, {}, lanes=2, bad_rows=bad)
     with engine(name).open(source, plan) as stream:
@@ -165,6 +166,17 @@ def test_texts_come_beside_their_ids(files):
     assert rows[stored["city"]].to_pylist() == pq.read_table(files["parquet"])["city"].to_pylist()
     known = {None: None, "Berlin": 0, "Paris": 1}
     assert rows["city"].to_pylist() == [known.get(text, 2) for text in rows[stored["city"]].to_pylist()]
+
+
+def test_a_column_may_be_called_like_texts_beside(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"city": ["a", "b"], "city as stored": [1, 2]}), path)
+    url = resolve("/", str(path))
+    whole = open_files(open_store(url).glob(url), {}, open_store(url), FileFormat("parquet"))
+    source, stored = texts_beside(with_ids(whole, {"city": Ids(["b", "a"])}), ["city"])
+    names = ["city", "city as stored", stored["city"]]
+    (batch,) = [one for chunk in source.chunks() for one in source.read(chunk, names)]
+    assert [column.to_pylist() for column in batch.columns] == [[1, 0], [1, 2], ["a", "b"]]
 
 
 @pytest.mark.parametrize(
