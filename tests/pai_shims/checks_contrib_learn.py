@@ -203,8 +203,11 @@ def check_an_experiment_of_a_current_estimator(folder):
         "task": {"type": "evaluator", "index": 0},
     })  # fmt: skip
     try:
-        # An evaluator is no part of the training's cluster, and evaluates as the others train.
-        assert L.RunConfig(model_dir=str(folder)).task_type == "evaluator"
+        # An evaluator is no part of the training's cluster: it evaluates what the others have trained.
+        config = L.RunConfig(model_dir=str(folder))
+        core = tf.estimator.DNNClassifier([4], columns, n_classes=3, config=config)
+        found = L.learn_runner.run(lambda where: _experiment(where, core, eval_delay_secs=0), output_dir=str(folder))
+        assert found["global_step"] == 100
     finally:
         del os.environ["TF_CONFIG"]
 

@@ -187,7 +187,8 @@ def run(
 
 
 def _schedule(config: Any) -> str:
-    task = config.task_type if config.master else ""
+    # An evaluator is no part of the training's cluster, and has no server to reach.
+    task = config.task_type if config.master or config.task_type == core.TaskType.EVALUATOR else ""
     by_task = {
         core.TaskType.PS: "run_std_server",
         core.TaskType.WORKER: "train",
