@@ -87,7 +87,7 @@ class _Stream:
     def read(self, rows: range) -> list[pa.RecordBatch]:
         """Returns batches of these rows, one thread after the other."""
         with self._lock:
-            if rows.start < self._stop - sum(batch.num_rows for batch in self._held):
+            if rows.start < self._start:
                 self._start_anew()
             try:
                 while self._stop < rows.stop and (batch := next(self._batches, None)) is not None:
@@ -100,7 +100,7 @@ class _Stream:
             except BaseException:
                 self._start_anew()
                 raise
-            found, at = [], self._stop - sum(batch.num_rows for batch in self._held)
+            found, at = [], self._start
             for batch in self._held:
                 lo, hi = max(rows.start - at, 0), min(rows.stop - at, batch.num_rows)
                 if lo < hi:
@@ -109,6 +109,12 @@ class _Stream:
             self._let_go(rows.stop)
             return found
 
+    @property
+    def _start(self) -> int:
+        """The first row that is kept."""
+        kept: int = sum(batch.num_rows for batch in self._held)
+        return self._stop - kept
+
     def _start_anew(self) -> None:
         self._batches = self._begin()
         self._held: deque[pa.RecordBatch] = deque()
@@ -116,8 +122,6 @@ class _Stream:
 
     def _let_go(self, first: int) -> None:
         """Drops the first batches while there are too many, but none that holds row `first` or one behind it."""
-        start = self._stop - sum(batch.num_rows for batch in self._held)
         size = sum(batch.nbytes for batch in self._held)
-        while self._held and size > self._most and start + self._held[0].num_rows <= first:
-            gone = self._held.popleft()
-            start, size = start + gone.num_rows, size - gone.nbytes
+        while self._held and size > self._most and self._start + self._held[0].num_rows <= first:
+            size -= self._held.popleft().nbytes

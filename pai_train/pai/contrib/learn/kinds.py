@@ -22,7 +22,13 @@ _NAMES = {
 
 
 class Canned(BaseEstimator):
-    """A canned estimator of `tf.estimator` with the predictions and metrics of `tf.contrib.learn`."""
+    """A canned estimator of `tf.estimator` with the predictions and metrics of `tf.contrib.learn`.
+
+    Attributes:
+        key: The name of what it predicts if nothing else is asked for.
+    """
+
+    key: str
 
     def __init__(self, made: Any, engineering: Callable[..., Any] | None) -> None:
         inner = made.model_fn
@@ -42,6 +48,15 @@ class Canned(BaseEstimator):
     def _predictions(self, found: Any) -> Any:
         raise NotImplementedError
 
+    def predict(
+        self, x: Any = None, input_fn: Any = None, batch_size: int | None = None, outputs: Any = None,
+        as_iterable: bool = True, iterate_batches: bool = False,
+    ) -> Any:  # fmt: skip
+        """Returns the class or the value of each row, or some predictions by name."""
+        if outputs:
+            return super().predict(x, input_fn, batch_size, outputs, as_iterable, iterate_batches)
+        return self._one(self.key, x, input_fn, batch_size, as_iterable)
+
     def _one(self, key: str, x: Any, input_fn: Any, batch_size: int | None, as_iterable: bool) -> Any:
         found = BaseEstimator.predict(self, x, input_fn, batch_size, [key], as_iterable)
         return (row[key] for row in found) if as_iterable else found[key]
@@ -50,21 +65,13 @@ class Canned(BaseEstimator):
 class Classifier(Canned):
     """Classes by number, or by name where there are `label_keys`."""
 
+    key = PredictionKey.CLASSES
     is_named = False
 
     def _predictions(self, found: Any) -> Any:
         classes = found["classes" if self.is_named else "class_ids"][:, 0]
         kept = {name: found[name] for name in ("logits", "probabilities", "logistic") if name in found}
         return {PredictionKey.CLASSES: classes, **kept}
-
-    def predict(
-        self, x: Any = None, input_fn: Any = None, batch_size: int | None = None, outputs: Any = None,
-        as_iterable: bool = True, iterate_batches: bool = False,
-    ) -> Any:  # fmt: skip
-        """Returns the class of each row, or some predictions by name."""
-        if outputs:
-            return super().predict(x, input_fn, batch_size, outputs, as_iterable, iterate_batches)
-        return self.predict_classes(x, input_fn, batch_size, as_iterable)
 
     def predict_classes(
         self, x: Any = None, input_fn: Any = None, batch_size: int | None = None, as_iterable: bool = True
@@ -82,18 +89,11 @@ class Classifier(Canned):
 class Regressor(Canned):
     """Values."""
 
+    key = PredictionKey.SCORES
+
     def _predictions(self, found: Any) -> Any:
         scores = found["predictions"]
         return {PredictionKey.SCORES: scores[:, 0] if scores.shape.as_list()[1] == 1 else scores}
-
-    def predict(
-        self, x: Any = None, input_fn: Any = None, batch_size: int | None = None, outputs: Any = None,
-        as_iterable: bool = True, iterate_batches: bool = False,
-    ) -> Any:  # fmt: skip
-        """Returns the value of each row, or some predictions by name."""
-        if outputs:
-            return super().predict(x, input_fn, batch_size, outputs, as_iterable, iterate_batches)
-        return self.predict_scores(x, input_fn, batch_size, as_iterable)
 
     def predict_scores(
         self, x: Any = None, input_fn: Any = None, batch_size: int | None = None, as_iterable: bool = True
