@@ -42,7 +42,7 @@ class TableRecordDataset(tf.data.Dataset):  # type: ignore[misc]
         slice_id: Which slice is read, from 0.
         slice_count: How many slices there are.
         num_threads: Units read at once, 1 to 64; 0 for a quarter of the cores, at least 2. Order does not change.
-        capacity: Rows read ahead, in all; 0 for 32,768 per thread, fewer where rows are large.
+        capacity: Rows read ahead, in all; 0 for 65,536 per thread, fewer where rows are large.
 
     Raises:
         TableError: An argument, a table or a column that is not there. That columns and record_defaults do not fit,

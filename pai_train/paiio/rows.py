@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pai_train.tables.contracts import Tables
 
 _OPEN_SOURCES = 4
-UNIT_ROWS = 32768
+UNIT_ROWS = 65536
 _UNIT_BYTES = 16 * 2**20
 
 
