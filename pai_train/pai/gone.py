@@ -73,6 +73,9 @@ def absent(namespace: str, *submodules: str, package: str = "") -> Callable[[str
         if name in _INSIDE and namespace != "tf.contrib":
             return sys.modules[f"pai_train.pai.{namespace.removeprefix('tf.')}"]
         caller = sys._getframe(1)
+        while caller.f_code.co_name == "__getattr__" and caller.f_back is not None:
+            # A module that gives more names of its own than its submodules' asks for the others here.
+            caller = caller.f_back
         if caller.f_code.co_code[caller.f_lasti] == _IMPORT_FROM:
             # `from … import name` would swallow an AttributeError and its text.
             raise module_gone(f"{namespace}.{name}")

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import LaunchError
+from pai_train.pai import old_keras
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,7 +101,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if first in _OURS:
             return _ours(name)
         if first == "keras":
-            return _module(f"{_LEGACY_KERAS}.{rest}".rstrip("."))
+            return _module(f"{_LEGACY_KERAS}.{rest}".rstrip(".")) or old_keras.module(rest)
         if first == "compat":
             return None
         found: Any = sys.modules["tensorflow"]
@@ -172,6 +173,7 @@ def install(real: ModuleType, made: dict[str, Callable[[], ModuleType]]) -> None
     _old_flags(real.compat.v1.flags)
     _one_log()
     _old_cells()
+    old_keras.install()
 
 
 def _old_protocols(train: Any) -> None:

@@ -280,6 +280,8 @@ def check_what_is_gone_says_so(_):
         import tensorflow.contrib.tensor_forest.client  # noqa: F401
     with pytest.raises(ModuleGone, match=r"tf\.contrib\.layers\.spatial_softmax"):
         from tensorflow.contrib.layers import spatial_softmax  # noqa: F401
+    with pytest.raises(ModuleGone, match=r"tf\.contrib\.losses\.nothing"):
+        from tensorflow.contrib.losses import nothing  # noqa: F401
     with pytest.raises(SymbolGone, match="xgboost"):
         tf.estimator.BoostedTreesRegressor  # noqa: B018
     script = compile("import tensorflow as tf\n\ntf.contrib.timeseries\n", "mine.py", "exec")

@@ -6,7 +6,10 @@ an `ImportError`) that names it, the line of the script and what stands in its p
 
 from __future__ import annotations
 
+from typing import Any
+
 from pai_train.pai.gone import absent
+from pai_train.pai.v1 import tf
 
 MODULES = (
     "crf", "data", "deprecated", "distribute", "estimator", "feature_column", "framework", "layers", "learn",
@@ -14,4 +17,8 @@ MODULES = (
     "training", "util",
 )  # fmt: skip
 
-__getattr__ = absent("tf.contrib", *MODULES, package=__name__)
+_absent = absent("tf.contrib", *MODULES, package=__name__)
+
+
+def __getattr__(name: str) -> Any:
+    return tf.keras if name == "keras" else _absent(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pai_train.pai.contrib import hparams
 from pai_train.pai.contrib.bucketing import bucket, bucket_by_sequence_length
 from pai_train.pai.contrib.hparams import HParams, parse_values
 from pai_train.pai.contrib.ps_strategy import GreedyLoadBalancingStrategy, byte_size_load_fn
@@ -112,4 +113,6 @@ _absent = absent("tf.contrib.training")
 
 
 def __getattr__(name: str) -> Any:
+    if name == "hparam":
+        return hparams
     return getattr(tf.train, name) if name in _TRAIN else _absent(name)

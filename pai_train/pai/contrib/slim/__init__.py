@@ -1,9 +1,7 @@
-"""`tf.contrib.slim`: the layers, losses and variables of contrib by slim's names."""
+"""`tf.contrib.slim`: the layers, losses and variables of contrib by slim's names, and its loops."""
 
 from __future__ import annotations
 
-import sys
-import types
 from typing import Any
 
 from pai_train.pai.contrib import layers, losses, metrics
@@ -53,7 +51,6 @@ from pai_train.pai.contrib.layers import (
     xavier_initializer,
     xavier_initializer_conv2d,
 )
-from pai_train.pai.contrib.training import clip_gradient_norms, create_train_op, multiply_gradients
 from pai_train.pai.gone import absent
 from pai_train.pai.v1 import tf
 
@@ -63,21 +60,18 @@ __all__ = [
     "dropout", "filter_variables", "flatten", "fully_connected", "get_local_variables", "get_model_variables",
     "get_trainable_variables", "get_unique_variable", "get_variables", "get_variables_by_name",
     "get_variables_by_suffix", "get_variables_to_restore", "has_arg_scope", "l1_regularizer", "l2_regularizer",
-    "layer_norm", "layers", "learning", "local_variable", "losses", "max_pool2d", "metrics", "model_variable",
+    "layer_norm", "layers", "local_variable", "losses", "max_pool2d", "metrics", "model_variable",
     "one_hot_encoding", "repeat", "separable_conv2d", "softmax", "stack", "unit_norm", "variable",
     "variance_scaling_initializer", "xavier_initializer", "xavier_initializer_conv2d",
 ]  # fmt: skip
 
-learning: Any = types.ModuleType("tensorflow.contrib.slim.learning", "The training operation, by slim's name.")
-learning.create_train_op = create_train_op
-learning.clip_gradient_norms = clip_gradient_norms
-learning.multiply_gradients = multiply_gradients
-learning.__getattr__ = absent("tf.contrib.slim.learning")
-sys.modules.setdefault(f"{__name__}.learning", learning)
-
 _TRAIN = {"create_global_step", "get_global_step", "get_or_create_global_step"}
-_absent = absent("tf.contrib.slim")
+_absent = absent("tf.contrib.slim", "evaluation", "learning", "model_analyzer", package=__name__)
+_SAME = {"initializers": layers, "regularizers": layers}
+"""Modules of slim whose names are those of `tf.contrib.layers`."""
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SAME:
+        return _SAME[name]
     return getattr(tf.train, name) if name in _TRAIN else _absent(name)
