@@ -62,6 +62,16 @@ def queue(table: str) -> int:
         return _drained(tf.size(lines))
 
 
+def columns(table: str) -> int:
+    """Counts rows as scripts do that decode the lines of a reader at once."""
+    import tensorflow as tf
+
+    with tf.Graph().as_default():
+        names = tf.train.string_input_producer([table], num_epochs=1)
+        _, lines = tf.TableRecordReader().read_up_to(names, BATCH)
+        return _drained(tf.size(tf.decode_csv(lines, [[0.0]] * 4 + [[""]])[-1]))
+
+
 def nothing(rows: int) -> int:
     """Counts rows of one batch that is there already: what the session costs."""
     import tensorflow as tf
@@ -118,6 +128,7 @@ def inside(table: str, root: str, rows: int, repetitions: int, result: str) -> i
     ways = {
         "dataset": Way(lambda: dataset(table), rows),
         "queue": Way(lambda: queue(table), rows),
+        "columns": Way(lambda: columns(table), rows),
         "nothing": Way(lambda: nothing(rows), whole),
         "decoding": Way(lambda: decoding(rows), whole),
     }
@@ -168,6 +179,7 @@ def main() -> int:
     results = [
         judged("TableRecordDataset.batch(1024) / the declarative feed", over(rates, "dataset", "feed"), REQUIRED),
         judged("TableRecordReader.read_up_to(1024) / the declarative feed", over(rates, "queue", "feed"), REQUIRED),
+        judged("read_up_to(1024) and decode_csv / the declarative feed", over(rates, "columns", "feed"), REQUIRED),
         judged("session.run of a batch that is there / the declarative feed", over(rates, "nothing", "feed"), None),
         judged("decode_csv of lines that are there / the declarative feed", over(rates, "decoding", "feed"), None),
     ]

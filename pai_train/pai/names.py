@@ -124,6 +124,8 @@ def install(real: ModuleType, outputs: Outputs) -> dict[str, Callable[[], Module
     for place in (v1.data, real.data):
         place.TableRecordDataset = paiio.TableRecordDataset
     v1.TableRecordReader = paiio.TableRecordReader
+    for place in (v1, v1.io, real.io):
+        place.decode_csv = queue_io.decode_csv
     v1.TableRecordWriter = paiio.TableRecordWriter
     v1.python_io.TableReader = paiio.TableReader
     v1.python_io.TableWriter = made.TableWriter

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pai_train.paiio.settings import Settings
 
 _FIELDS = 5
-_TEXT = (np.dtype(object), np.dtype(object), np.dtype(np.int32))
+TEXT = (np.dtype(object), np.dtype(object), np.dtype(np.int32))
 """What a column of text travels as; see `texts`."""
 
 readers: dict[int, ChunkReader] = {}
@@ -98,22 +98,31 @@ def read_tensors(unit: tf.Tensor, defaults: Sequence[Default]) -> tuple[tf.Tenso
     """Adds the reading of a unit to the graph: one vector per column."""
     # The reader's number is part of the element: a closure per dataset is never freed by TensorFlow, and a constant
     # argument would be folded away.
-    kinds = [kind for default in defaults for kind in (_TEXT if default.dtype.hasobject else (default.dtype,))]
+    kinds = [kind for default in defaults for kind in (TEXT if default.dtype.hasobject else (default.dtype,))]
     vectors = iter(tf.numpy_function(_read, [unit], [tf.as_dtype(kind) for kind in kinds], stateful=False))
-    columns = [_text(*islice(vectors, len(_TEXT))) if d.dtype.hasobject else next(vectors) for d in defaults]
+    columns = [text_column(*islice(vectors, len(TEXT))) if d.dtype.hasobject else next(vectors) for d in defaults]
     return tuple(tf.ensure_shape(column, [None]) for column in columns)
 
 
-def _text(joined: tf.Tensor, separator: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-    """Adds to the graph what makes a column of text: kernels do it, off Python's lock."""
+def text_column(joined: tf.Tensor, separator: tf.Tensor, indices: tf.Tensor, *, gathers: bool = False) -> tf.Tensor:
+    """Adds to the graph what makes a column of text: kernels do it, off Python's lock.
+
+    Args:
+        joined: See `texts`, as the others.
+        separator: That.
+        indices: That.
+        gathers: Whether there always are indices.
+    """
     values = tf.raw_ops.StringSplitV2(
         input=tf.ensure_shape(joined, [1]), sep=tf.ensure_shape(separator, []), maxsplit=-1
     ).values
     places = tf.ensure_shape(indices, [None])[:, tf.newaxis]
-    # GatherNd takes strings in half of Gather's time.
-    return tf.cond(
-        tf.equal(tf.size(places), 0), lambda: values, lambda: tf.raw_ops.GatherNd(params=values, indices=places)
-    )
+
+    def gathered() -> tf.Tensor:
+        # GatherNd takes strings in half of Gather's time.
+        return tf.raw_ops.GatherNd(params=values, indices=places)
+
+    return gathered() if gathers else tf.cond(tf.equal(tf.size(places), 0), lambda: values, gathered)
 
 
 def open_tensor(handle: tf.Tensor, name: tf.Tensor) -> tf.Tensor:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from pai_train.errors import PaiTrainError
+from pai_train.paiio.chunks import TEXT, text_column
+from pai_train.paiio.decoded import Decoding, Field
 from pai_train.paiio.handles import Lease
 from pai_train.paiio.lines import LineReader
 from pai_train.paiio.settings import settings
@@ -16,11 +20,18 @@ from pai_train.paiio.writer import TableWriter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_TEXTS, _ROWS = 3, 2
-"""How many texts and numbers `_lines` returns."""
+_TAKEN = 4
+"""How many numbers `_take` returns."""
+_ROWS = "_pai_train_rows"
+"""The attribute that says of lines which rows they are."""
+_NO_TEXT = (np.array([b""], object), np.array(b" ", object), np.zeros(0, np.int32))
 
 _readers: dict[int, LineReader] = {}
 _writers: dict[int, _Writing] = {}
+_decodings: list[Decoding] = []
+
+_decode_csv: Any = tf.compat.v1.decode_csv
+"""TensorFlow's own: scripts have ours in its place."""
 
 
 class TableRecordReader:
@@ -51,7 +62,7 @@ class TableRecordReader:
         capacity: int = 0,
         name: str | None = None,
     ) -> None:
-        self._name = name or "TableRecordReader"
+        self._name, self._delimiter = name or "TableRecordReader", csv_delimiter
         self._lease = Lease(_readers, LineReader(settings(), csv_delimiter, selected_cols, slice_id, slice_count))
 
     def read(self, queue: Any, name: str | None = None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -64,22 +75,103 @@ class TableRecordReader:
         self._lease.keep()
         handle = tf.constant(self._lease.handle, tf.int64)
 
-        def lines(table: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            texts, rows = tf.numpy_function(_lines, [handle, table, num_records], [tf.string, tf.int64])
-            return tf.ensure_shape(texts, [_TEXTS]), tf.ensure_shape(rows, [_ROWS])
+        def take(table: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            table, rows = tf.numpy_function(_take, [handle, table, num_records], [tf.string, tf.int64])
+            return tf.ensure_shape(table, []), tf.ensure_shape(rows, [_TAKEN])
 
         with tf.name_scope(name or self._name):
-            texts, rows = tf.while_loop(
+            table, rows = tf.while_loop(
                 lambda _, rows: tf.equal(rows[1], 0),
-                lambda *_: lines(tf.reshape(queue.dequeue(), [])),
-                lines(tf.constant("")),
+                lambda *_: take(tf.reshape(queue.dequeue(), [])),
+                take(tf.constant("")),
                 parallel_iterations=1,
             )
-            table, text, separator = tf.unstack(texts)
-            values = tf.raw_ops.StringSplitV2(input=[text], sep=separator, maxsplit=-1).values
             # Made by the graph, they cost nothing where nobody asks for them.
             keys = tf.strings.join([table, ":", tf.strings.as_string(tf.range(rows[0], rows[0] + rows[1]))])
-            return tf.ensure_shape(keys, [None]), tf.ensure_shape(values, [None])
+            values = _lines_of(handle, rows)
+            setattr(values, _ROWS, _RowsOf(handle, rows, self._delimiter))
+            return tf.ensure_shape(keys, [None]), values
+
+
+@dataclass(frozen=True)
+class _RowsOf:
+    """What lines are of.
+
+    Attributes:
+        handle: The reader's number.
+        rows: Which rows they are, as `_take` says it.
+        delimiter: Stands between the values of a line.
+    """
+
+    handle: tf.Tensor
+    rows: tf.Tensor
+    delimiter: str
+
+
+def decode_csv(
+    records: Any,
+    record_defaults: Sequence[Any],
+    field_delim: str = ",",
+    use_quote_delim: bool = True,
+    name: str | None = None,
+    na_value: str = "",
+    select_cols: Sequence[int] | None = None,
+) -> Any:
+    """Does what tf.decode_csv does; of what `read_up_to` gives neither lines are written nor read where both agree.
+
+    The numbers are those of the table, in the dtypes that are asked for: rounded once, not also by their text.
+    """
+    of: _RowsOf | None = getattr(records, _ROWS, None)
+    decoding = None
+    if of is not None and (of.delimiter, na_value, select_cols) == (field_delim, "", None):
+        decoding = _decoding(record_defaults)
+
+    def whole(lines: Any) -> Any:
+        return _decode_csv(lines, record_defaults, field_delim, use_quote_delim, name, na_value, select_cols)
+
+    if of is None or decoding is None:
+        return whole(records)
+    number = len(_decodings)
+    _decodings.append(decoding)
+    kinds = [kind for field in decoding for kind in (TEXT if field.dtype == "object" else (np.dtype(field.dtype),))]
+    with tf.name_scope(name or "DecodeCSV"):
+        same, *parts = tf.numpy_function(
+            _columns, [of.handle, of.rows, number], [tf.bool, *(tf.as_dtype(kind) for kind in kinds)]
+        )
+
+        def direct() -> list[tf.Tensor]:
+            left = iter(parts)
+            made = [
+                text_column(*islice(left, len(TEXT)), gathers=True) if field.dtype == "object" else next(left)
+                for field in decoding
+            ]
+            return [tf.ensure_shape(column, [None]) for column in made]
+
+        return tf.cond(tf.ensure_shape(same, []), direct, lambda: whole(_lines_of(of.handle, of.rows)))
+
+
+def _decoding(record_defaults: Sequence[Any]) -> Decoding | None:
+    """Returns what decode_csv is told; None where that is known to the graph only, or is for it to refuse."""
+    fields = []
+    for default in record_defaults:
+        try:
+            known = tf.get_static_value(tf.convert_to_tensor(default))
+        except (TypeError, ValueError):
+            return None
+        if known is None or known.size > 1 or known.ndim > 1 or known.dtype.kind not in "fiO":
+            return None
+        if known.dtype == np.float16:
+            return None
+        fields.append(
+            Field("object" if known.dtype.hasobject else known.dtype.name, *known.reshape(-1).tolist() or [None])
+        )
+    return tuple(fields)
+
+
+def _lines_of(handle: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    text, separator = tf.unstack(tf.ensure_shape(tf.numpy_function(_lines, [handle, rows], tf.string), [2]))
+    values = tf.raw_ops.StringSplitV2(input=[text], sep=separator, maxsplit=-1).values
+    return tf.ensure_shape(values, [None])
 
 
 class TableRecordWriter:
@@ -142,13 +234,38 @@ class _Writing:
         return self._writer
 
 
-def _lines(handle: np.int64, table: bytes, count: np.int32) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Returns table, text and separator; and the number of the first row, and how many there are."""
+def _take(handle: np.int64, table: bytes, count: np.int32) -> tuple[bytes, np.ndarray[Any, Any]]:
+    """Returns table; and the number of the first row, how many there are, their block and where in it they begin."""
     try:
-        lines = _readers[int(handle)].take(table.decode(), int(count))
+        taken = _readers[int(handle)].take(table.decode(), int(count))
     except PaiTrainError as fault:
         raise ValueError(str(fault)) from None
-    return np.array([lines.table.encode(), lines.text, lines.separator], object), np.array([lines.first, lines.count])
+    return taken.table.encode(), np.array([taken.first, taken.count, taken.block, taken.at])
+
+
+def _lines(handle: np.int64, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Returns text and separator."""
+    _, count, block, at = rows.tolist()
+    try:
+        return np.array(_readers[int(handle)].lines(block, at, count), object)
+    except PaiTrainError as fault:
+        raise ValueError(str(fault)) from None
+
+
+def _columns(handle: np.int64, rows: np.ndarray[Any, Any], number: np.int32) -> list[Any]:
+    """Returns whether there are columns, and the arrays that they travel as."""
+    _, count, block, at = rows.tolist()
+    decoding = _decodings[int(number)]
+    try:
+        found = _readers[int(handle)].columns(block, at, count, decoding)
+    except PaiTrainError as fault:
+        raise ValueError(str(fault)) from None
+    if found is not None:
+        return [np.True_, *found]
+    nothing: list[Any] = [np.False_]
+    for field in decoding:
+        nothing += _NO_TEXT if field.dtype == "object" else (np.zeros(0, field.dtype),)
+    return nothing
 
 
 def _write(handle: np.int64, indices: np.ndarray[Any, Any], *columns: Any) -> np.bool_:

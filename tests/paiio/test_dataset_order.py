@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pai_train import paiio
 from pai_train.paiio import settings as paiio_settings
 from pai_train.paiio.arrays import texts
-from pai_train.paiio.chunks import _text
+from pai_train.paiio.chunks import text_column
 from pai_train.paiio.sequence import FOREVER, Run, Unit, count, cut, repeat, run, shard, skip, take
 from pai_train.spec.contracts import Chunk, Snapshot
 from pai_train.spec.slices import slice_rows
@@ -187,7 +187,7 @@ def test_any_bytes_become_a_tensor(values, null, encoded):
         letters = pa.array([None if value is None else "b" * (value > b"a") for value in values], pa.string())
         column = letters.dictionary_encode()
         values = column.cast(pa.binary()).to_pylist()
-    made = _text(*map(tf.convert_to_tensor, texts(column, null)))
+    made = text_column(*map(tf.convert_to_tensor, texts(column, null)))
     assert made.numpy().tolist() == [null if value is None else value for value in values]
 
 

@@ -113,18 +113,32 @@ class TestQueues(Configured):
             paiio.TableRecordReader(**arguments)
 
 
+def lines(reader, table, count):
+    """Returns what a reader hands out next: the first row's number, and lines."""
+    taken = reader.take(table, count)
+    if not taken.count:
+        return 0, []
+    text, separator = reader.lines(taken.block, taken.at, taken.count)
+    assert len(text.split(separator)) == taken.count
+    return taken.first, text.split(separator)
+
+
+def chunked(**columns):
+    rows = pa.record_batch(columns)
+    table = Chunked([rows.num_rows], 3)
+    table.rows, table.schema = rows, rows.schema
+    return table
+
+
 @given(st.lists(st.text(st.sampled_from('a ,";\n\r'), max_size=6) | st.none(), min_size=1), st.sampled_from(",;"))
 def test_any_text_comes_back_from_its_line(texts, delimiter):
-    table = Chunked([len(texts)], 3)
     column = pa.array(texts, pa.string())
-    table.rows = pa.record_batch({"a": column, "b": column})
-    table.schema = table.rows.schema
-    reader = LineReader(Settings(table, "lab"), delimiter, "", 0, 1)
-    lines = []
-    while (taken := reader.take("" if lines else "t", 2)).count:
-        assert (taken.first, taken.count) == (len(lines), len(taken.text.split(taken.separator)))
-        lines += taken.text.split(taken.separator)
-    for line, text in zip(lines, texts, strict=True):
+    reader = LineReader(Settings(chunked(a=column, b=column), "lab"), delimiter, "", 0, 1)
+    got, table = [], "t"
+    while (part := lines(reader, table, 2))[1]:
+        assert part[0] == len(got)
+        got, table = got + part[1], ""
+    for line, text in zip(got, texts, strict=True):
         (row,) = csv.reader(io.StringIO(line.decode(), newline=""), delimiter=delimiter)
         assert row == [text or ""] * 2
 
@@ -132,17 +146,29 @@ def test_any_text_comes_back_from_its_line(texts, delimiter):
 @pytest.mark.parametrize("delimiter", [",", "§"])
 def test_any_bytes_come_back_from_their_line(delimiter):
     texts = [b"\xff", b"", b"\xff\x00" * 3, None, b"a"]
-    table = Chunked([len(texts)], 3)
-    table.rows = pa.record_batch({"a": pa.array(texts, pa.binary()), "b": pa.array([1, None, 3, 4, 5])})
-    table.schema = table.rows.schema
-    taken = LineReader(Settings(table, "lab"), delimiter, "", 0, 1).take("t", 9)
+    table = chunked(a=pa.array(texts, pa.binary()), b=pa.array([1, None, 3, 4, 5]))
     ends = [b"1", b"", b"3", b"4", b"5"]
     wanted = [(text or b"") + delimiter.encode() + end for text, end in zip(texts, ends, strict=True)]
-    assert taken.text.split(taken.separator) == wanted
+    assert lines(LineReader(Settings(table, "lab"), delimiter, "", 0, 1), "t", 9) == (0, wanted)
 
 
 def test_a_control_character_delimits_plain_text():
-    table = Chunked([1], 1)
-    table.rows = pa.record_batch({"a": ['x, "y"'], "b": [1.5], "c": [True]})
+    table = chunked(a=['x, "y"'], b=[1.5], c=[True])
+    assert lines(LineReader(Settings(table, "lab"), "\x02", "", 0, 1), "t", 1)[1] == [b'x, "y"\x021.5\x02true']
+
+
+def test_lines_can_be_asked_for_later():
+    numbers = list(range(40))
+    table = Chunked([1] * 40, 1)
+    table.rows = pa.record_batch({"a": pa.array(numbers)})
     table.schema = table.rows.schema
-    assert LineReader(Settings(table, "lab"), "\x02", "", 0, 1).take("t", 1).text == b'x, "y"\x021.5\x02true'
+    reader = LineReader(Settings(table, "lab"), ",", "", 0, 1)
+    taken = []
+    for number in numbers:
+        taken.append(reader.take(f"t?start={number}&end={number + 1}", 5))
+    assert len({one.block for one in taken}) == 40
+    for number in [*numbers, *reversed(numbers)]:
+        one = taken[number]
+        assert reader.lines(one.block, one.at, one.count)[0] == str(number).encode()
+    with pytest.raises(TableError, match="too long ago"):
+        reader.lines(41, 0, 1)
