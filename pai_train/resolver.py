@@ -23,16 +23,16 @@ from pai_train.learning import callback_faults, own_step_fault
 from pai_train.needs import fit_together
 from pai_train.origins import Origins
 from pai_train.places import overlaps, place_faults
+from pai_train.reach import storage_options
 from pai_train.roles import suited
 from pai_train.spec.checkpoints import warm_start_of
-from pai_train.spec.config import STORAGE_SCHEMES
 from pai_train.spec.expiry import named_tables
 from pai_train.spec.oss_address import addresses
-from pai_train.storage import Access, CacheOptions, Limits, StorageOptions, Stores, resolve
+from pai_train.storage import Stores, resolve
 from pai_train.training.signals import StopSignals, interrupting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pai_train.experiment.record import Record
     from pai_train.findings import Report
@@ -196,7 +196,7 @@ def _opened(composed: Composed, *, impatient: bool = False) -> tuple[JobConfig, 
         # Models and callbacks may lie beside the recipe that names them; what has that name elsewhere comes first.
         sys.path.append(beside)
     config, roles = addresses(composed.config)
-    options = _storage_options(config, roles)
+    options = storage_options(config, roles)
     if impatient:
         deadline_s = min(options.limits.deadline_s, _CHECK_DEADLINE_S)
         options = replace(options, limits=replace(options.limits, deadline_s=deadline_s))
@@ -312,33 +312,6 @@ def _begun(config: JobConfig, composed: Composed, stores: Stores, begins_from: s
     checkpoints = resolve(config.storage.root, config.checkpointDir)
     runs = Runs(stores.open(checkpoints), checkpoints)
     return config.train.resume != "never" and runs.unfinished(composed.config_hash, begins_from) is not None
-
-
-def _storage_options(config: JobConfig, roles: Mapping[str, str]) -> StorageOptions:
-    """Returns how stores are reached; the endpoint and its company belong to the provider that `storage` names."""
-    storage = config.storage
-    access = Access(
-        endpoint=storage.endpoint,
-        region=storage.region,
-        profile=storage.profile,
-        role_arn=storage.role_arn,
-        addressing=storage.addressing,
-    )
-    limits = Limits(
-        parallel=storage.parallel,
-        part_bytes=int(storage.part_mb * 2**20),
-        timeout_s=storage.timeout_s,
-        deadline_s=storage.deadline_s,
-    )
-    cache = None
-    if storage.cache.dir is not None:
-        cache = CacheOptions(os.path.abspath(os.path.expanduser(storage.cache.dir)), int(storage.cache.max_gb * 2**30))
-    scheme = STORAGE_SCHEMES.get(storage.name)
-    reached = {} if scheme is None else {scheme: access}
-    if roles:
-        # Roles that addresses name are roles of OSS, whatever store is the chosen one.
-        reached["oss"] = replace(reached.get("oss", Access()), roles=roles)
-    return StorageOptions(access=reached, limits=limits, cache=cache)
 
 
 def _decodes(config: JobConfig) -> bool:

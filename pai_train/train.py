@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
 import tempfile
 from dataclasses import replace
 from functools import partial
@@ -34,6 +32,7 @@ from pai_train.feed.contracts import FeedPlan, Position
 from pai_train.feed.engines import engine
 from pai_train.feed.order import check_position, lay_out
 from pai_train.feed.stats import Stats
+from pai_train.names import plain_name, token
 from pai_train.pins import Pins, held
 from pai_train.storage import display
 from pai_train.team import folder_of, opened
@@ -55,8 +54,6 @@ if TYPE_CHECKING:
     from pai_train.training.signals import StopSignals
 
 logger = logging.getLogger(__name__)
-
-_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def train(job: Job, signals: StopSignals) -> Record:
@@ -161,7 +158,7 @@ class Training:
         sources = {name: open_input(one, state) for name, one in job.inputs.items()}
         job.team.agree(sources)
         tokens = state.tokens if state is not None else {}
-        tokens = {name: tokens.get(name, _token(run.run_id, name)) for name in job.outputs}
+        tokens = {name: tokens.get(name, token(run.run_id, name)) for name in job.outputs}
         pins.hold(held(job, sources, tokens))
         for one in job.inputs.values():
             if one.tables and one.snapshot is not None:
@@ -346,13 +343,3 @@ class Training:
 
 def _note_storage(record: Record, job: Job) -> None:
     record.storage = {scheme: stats.counts().to_json() for scheme, stats in job.stores.stats().items()}
-
-
-def _token(run_id: str, name: str) -> str:
-    """Names a run's write into an output, by letters that every store takes."""
-    return f"{run_id}-{plain_name(name)}"
-
-
-def plain_name(name: str) -> str:
-    """Returns an input's or output's name as files and stores take it."""
-    return name if _PLAIN.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()[:16]

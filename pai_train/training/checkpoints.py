@@ -19,6 +19,7 @@ from pai_train.storage import AccessRefused, Manifest, Store, StoreUnavailable, 
 from pai_train.storage.publish import MANIFEST_NAME
 from pai_train.training.contracts import TrainState
 from pai_train.training.lease import Lease
+from pai_train.training.published import STATE, check_sizes, fetch_state
 from pai_train.training.retention import Retention, Saved, measured_at
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STATE = "state"
 SAVED_AT = "saved_at"
 FOLDER = re.compile(r"step-(\d{9,})(?:-(\d+))?")
 
@@ -312,40 +312,6 @@ class Checkpoints:
         except (CheckpointError, StorageError) as second:
             # The first error is the one to show; the caller sees both.
             error.add_note(f"The last checkpoint was not saved: {second}")
-
-
-def fetch_state(store: Store, manifest: Manifest, to: Path) -> TrainState:
-    """Brings a checkpoint's files into a local folder, verified by size and SHA-256, and returns its state.
-
-    Raises:
-        CheckpointError: The state cannot be read.
-        StorageError: A file is missing or is not what the manifest says.
-    """
-    to.mkdir(parents=True, exist_ok=True)
-    state = TrainState.from_json(manifest.extra.get(STATE, {}))
-    storage.fetch(store, manifest, to)
-    return state
-
-
-def check_sizes(manifest: Manifest, sizes: Mapping[str, int]) -> None:
-    """Looks whether the files of a checkpoint are there, by their sizes.
-
-    Args:
-        manifest: What was published.
-        sizes: Of all objects there, by URL.
-
-    Raises:
-        StorageError: A file is missing or of another size.
-    """
-    for name, entry in manifest.files.items():
-        url = join(manifest.url, name)
-        if sizes.get(url) != entry.size:
-            raise StorageError(
-                "a file of the checkpoint is not the one that was published",
-                where=display(url),
-                got="no such object" if url not in sizes else f"{sizes[url]} bytes",
-                wanted=f"{entry.size} bytes",
-            )
 
 
 def _is_full(error: BaseException | None) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pai_train import storage
 from pai_train.errors import CheckpointError
 from pai_train.storage import Manifest, ObjectMissing, Store, Stores, display, join, resolve
-from pai_train.training.checkpoints import FOLDER, STATE, Checkpoints, check_sizes, fetch_state
+from pai_train.training.checkpoints import FOLDER, Checkpoints
 from pai_train.training.generations import RUN
 from pai_train.training.retention import Retention
 from pai_train.training.state import FILES
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pai_train.training.contracts import TrainState
+from pai_train.training.published import STATE, check_sizes, fetch_state
 
 RATE = "optimizer/learning_rate"
 

@@ -14,7 +14,8 @@ from pai_train.__main__ import main
 from pai_train.errors import Refused
 from pai_train.front.recipes import folder
 from pai_train.spec.check import as_tree, check
-from pai_train.spec.config import EngineConfig, JobConfig, StageConfig, StorageConfig, TablesConfig
+from pai_train.spec.config import EngineConfig, JobConfig, StorageConfig, TablesConfig
+from pai_train.spec.stage_config import StageConfig
 from pai_train.storage import open_store
 from tests.suites.modes import below, put, refused, rows, staged, tree
 
