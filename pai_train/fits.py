@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from pai_train.feed.bad_rows import BadRows
 from pai_train.findings import Finding
 from pai_train.models.load import build
 from pai_train.spec.checkpoints import warm_start_of
+from pai_train.storage import Scratch
 from pai_train.training.origin import fetch_names
 from pai_train.training.step_plan import StepPlan
 
@@ -56,8 +56,8 @@ def fits(
         return Finding(key, "model", "skip", "not compared: the training input cannot be read")
     if item.sample is not None:
         return Finding(key, "model", "skip", "not compared: the training input is not there yet")
-    with tempfile.TemporaryDirectory(prefix="pai_train-") as scratch:
-        state = fetch_names(stores, url, Path(scratch))
+    with Scratch() as scratch:
+        state = fetch_names(stores, url, scratch)
         source = open_input(item, state if key == "train.resume" else None)
         rows = source.snapshot.rows
         if (

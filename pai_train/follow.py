@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +17,7 @@ from pai_train.experiment.logs import logs
 from pai_train.experiment.record import Record
 from pai_train.launch.star import PeerLost
 from pai_train.launch.supervisor import RANK, WORKER_LOG
+from pai_train.storage import Scratch
 from pai_train.team import Crew
 from pai_train.train import Training, train
 from pai_train.training.generations import Run
@@ -72,10 +72,10 @@ def follow(job: Job, team: Crew, signals: StopSignals) -> Record:
     folder = _folder(Path(team.star.broadcast()))
     # Where this worker was started by another process, its standard error is that log already.
     with (
-        tempfile.TemporaryDirectory(prefix="pai_train-") as scratch,
+        Scratch() as scratch,
         logs(folder, job.log_level, name=WORKER_LOG.format(team.rank), console=RANK not in os.environ),
     ):
-        record = Record(folder=Path(scratch), recipe=job.recipe, config_hash=job.config_hash)
+        record = Record(folder=scratch, recipe=job.recipe, config_hash=job.config_hash)
         logger.info("worker %d of %d, with %s", team.rank, team.size, ", ".join(job.devices.names))
         training = _Following(replace(job, outputs={}), record, signals, team)
         try:
@@ -110,8 +110,8 @@ class _Following(Training):
     def run(self) -> None:
         told = self._crew.star.broadcast()
         run_id, generation, url, resumed = told["run"]
-        with tempfile.TemporaryDirectory(prefix="pai_train-") as scratch:
-            restored = Path(scratch) / "restored"
+        with Scratch() as scratch:
+            restored = scratch / "restored"
             self._crew.star.share(restored)
             run = Run(run_id, generation, url, resumed)
             begun = Beginning.from_json(told["begins"], restored, self._job.warm_start)

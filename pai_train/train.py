@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pai_train.begin import begin
@@ -34,7 +32,7 @@ from pai_train.feed.order import check_position, lay_out
 from pai_train.feed.stats import Stats
 from pai_train.names import plain_name, token
 from pai_train.pins import Pins, held
-from pai_train.storage import display
+from pai_train.storage import Scratch, display
 from pai_train.team import folder_of, opened
 from pai_train.training.checkpoints import Checkpoints
 from pai_train.training.contracts import TrainState
@@ -118,15 +116,11 @@ class Training:
         record.run_id, record.generation, record.begun_from = run.run_id, run.generation, run.begun_from
         if run.notice:
             logger.info("%s", run.notice)
-        checkpoints = Checkpoints(store, run.url, keep=self._keep)
+        scratch = Scratch()
+        checkpoints = Checkpoints(store, run.url, keep=self._keep, scratch=scratch.path)
         # Closed before the lease is given back: the last upload may still be under way.
-        with (
-            checkpoints.lease(run.run_id),
-            checkpoints,
-            Pins(job.tables, run.run_id) as pins,
-            tempfile.TemporaryDirectory(prefix="pai_train-") as scratch,
-        ):
-            restored = Path(scratch) / "restored"
+        with scratch as folder, checkpoints.lease(run.run_id), checkpoints, Pins(job.tables, run.run_id) as pins:
+            restored = folder / "restored"
             begun = begin(job, run, checkpoints, restored)
             job.team.start(run, begun.to_json(), restored)
             self._train(run, begun, checkpoints, pins)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -17,9 +15,11 @@ from pai_train.feed.contracts import FeedPlan, Position, Shard, Superbatch
 from pai_train.feed.tensors import no_rows, numpy_dtype, row_shape
 from pai_train.feed.turns import Turns
 from pai_train.spec.contracts import Source, TextSource
+from pai_train.storage import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from pai_train.feed.contracts import Measure
     from pai_train.feed.deal import Dealer
@@ -66,8 +66,8 @@ def queue_superbatches(
         DataError: The position belongs to other data or another order, or a row cannot be read.
     """
     dealer = start(source, plan, at, shard)
-    with tempfile.TemporaryDirectory(prefix="pai_train-spool-", ignore_cleanup_errors=True) as spool:
-        lanes = QueueLanes(source, plan, dealer, Path(spool), measure)
+    with Scratch() as spool:
+        lanes = QueueLanes(source, plan, dealer, spool, measure)
         try:
             yield deal_lanes(lanes, dealer, plan)
         finally:

@@ -6,13 +6,13 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pai_train.errors import LaunchError
 from pai_train.launch.process import Child, start
+from pai_train.storage import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,8 +35,8 @@ class Host:
 
     def __init__(self) -> None:
         self._child: Child | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="pai-worker-")
-        self._log = Path(self._folder.name) / "log"
+        self._folder = Scratch()
+        self._log = self._folder.path / "log"
 
     def place(self) -> tuple[str, int, str]:
         """Returns this node's id, this process's, and an address of the node, `host:port`, that nobody uses."""
@@ -96,4 +96,4 @@ class Host:
         """Ends the worker at once."""
         if self._child is not None:
             self._child.kill()
-        self._folder.cleanup()
+        self._folder.close()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pai_train.errors import Interrupted, LaunchError
 from pai_train.launch.native import native_stderr
+from pai_train.storage import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,11 +52,17 @@ def cluster(address: str | None, cpus: int, timeout_s: float) -> Iterator[tuple[
         return
     _check_reached(address, min(timeout_s, ANSWER_S))
     how: dict[str, Any] = {"address": address} if address else _started(cpus)
-    folder = None if address else tempfile.mkdtemp(prefix="pai-ray-")
+    folder = None if address else Scratch()
+    at = None if folder is None else str(folder.path)
     try:
         with _signals_kept(), native_stderr(lambda text: None):
             try:
-                ray.init(log_to_driver=False, logging_level="ERROR", _temp_dir=folder, **how)
+                ray.init(
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                    _temp_dir=at,
+                    **how,
+                )
             # Ray says in many types of errors that nobody answers, or that a process of its own ended.
             except Exception as error:
                 raise _fault(address, error) from error
@@ -71,7 +76,7 @@ def cluster(address: str | None, cpus: int, timeout_s: float) -> Iterator[tuple[
                 ray.shutdown()
     finally:
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            folder.close()
 
 
 def _check_reached(address: str | None, timeout_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from contextlib import contextmanager, suppress
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+logger = logging.getLogger(__name__)
+
 POLL_S = 0.2
+WORD_S = 10.0
+"""Seconds between two words of what is waited for."""
 _SHOWN = ("CPU", "GPU")
 
 
@@ -125,7 +130,7 @@ class RayGang:
         deadline = self._clock() + self._asked.start_timeout_s
         places = placement_group([self._asked.bundle()] * self._asked.workers, strategy="SPREAD")
         try:
-            if not self._came([places.ready()], deadline):
+            if not self._came([places.ready()], deadline, "room for"):
                 raise self._no_places()
             with self._actors(places) as actors:
                 yield self._started(actors, deadline)
@@ -199,7 +204,7 @@ class RayGang:
         ]
 
     def _all(self, refs: list[Any], deadline: float, what: str) -> list[Any]:
-        if not self._came(refs, deadline):
+        if not self._came(refs, deadline, "a sign of life of"):
             raise LaunchError(
                 f"{len(refs)} workers did not {what} within {self._asked.start_timeout_s:g} s",
                 where="cluster",
@@ -217,12 +222,20 @@ class RayGang:
                 todo="install the same pai_train on every node",
             ) from error
 
-    def _came(self, refs: list[Any], deadline: float) -> bool:
-        """Waits until all are there; false when they are not in time."""
+    def _came(self, refs: list[Any], deadline: float, what: str) -> bool:
+        """Waits until all are there, and says after a while for what; false when they are not in time."""
+        say = self._clock() + WORD_S
         while self._ray.wait(refs, num_returns=len(refs), timeout=POLL_S)[1]:
             self._check_stop()
-            if self._clock() >= deadline:
+            now = self._clock()
+            if now >= deadline:
                 return False
+            if now >= say:
+                left = deadline - now
+                logger.info(
+                    "waiting for %s %d workers, %.0f s more: %s", what, self._asked.workers, left, self._resources()
+                )
+                say = now + WORD_S
         return True
 
     def _pause(self, seconds: float) -> None:

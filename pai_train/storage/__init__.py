@@ -13,6 +13,7 @@ from pai_train.storage.errors import (
 from pai_train.storage.options import Access, CacheOptions, Limits, StorageOptions
 from pai_train.storage.publish import FileEntry, Manifest, NotAManifest, fetch, publish, read_manifest, withdraw
 from pai_train.storage.registry import Stores, open_store, served_schemes
+from pai_train.storage.scratch import Scratch
 from pai_train.storage.store import Store
 from pai_train.storage.urls import basename, display, is_glob, is_url, join, matches, resolve
 
@@ -30,6 +31,7 @@ __all__ = [
     "ObjectExists",
     "ObjectInfo",
     "ObjectMissing",
+    "Scratch",
     "StorageOptions",
     "Store",
     "StoreUnavailable",

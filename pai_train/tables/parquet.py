@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pai_train.tables.data_file import DataFile
 
 _FOOTERS = 64
-_CACHED_BYTES = 128 * 2**20
+CACHED_BYTES = 128 * 2**20
 _RESTORE = "restore this file, or read a snapshot that does not hold it; the table's other files are untouched"
 
 
@@ -59,7 +59,7 @@ class ParquetReader:
         self._names = names
         self._footers = Recent(_FOOTERS, lambda _: 1)
         self._streams = GroupStreams()
-        self._groups = Recent(_CACHED_BYTES, lambda table: max(1, int(table.nbytes)))
+        self._groups = Recent(CACHED_BYTES, lambda table: max(1, int(table.nbytes)))
 
     def read(
         self,
@@ -70,6 +70,7 @@ class ParquetReader:
         skips: Callable[[Footer, int], bool] | None = None,
         *,
         encoded: bool = False,
+        keeps: bool = False,
     ) -> Iterator[pa.Table]:
         """Yields the rows from place `lo` to `hi`, not including `hi`, of a file, without the deleted ones.
 
@@ -80,13 +81,14 @@ class ParquetReader:
             wanted: The columns, in order.
             skips: Tells by its number whether nothing of a row group is wanted.
             encoded: Whether strings of few values come dictionary encoded.
+            keeps: Whether row groups that are read whole are kept for the next time, as far as there is room.
 
         Raises:
             DataError: The file is not what the manifest says, is damaged, or a value does not fit its declared type.
         """
         with reading(file.url):
             footer = self.footer(file)
-            for at, table in self._tables(file, footer, tuple(wanted), lo, hi, skips, encoded=encoded):
+            for at, table in self._tables(file, footer, tuple(wanted), lo, hi, skips, encoded=encoded, keeps=keeps):
                 alive = file.alive(at, at + table.num_rows)
                 yield table if alive is None else table.filter(alive)
 
@@ -145,6 +147,7 @@ class ParquetReader:
         skips: Callable[[Footer, int], bool] | None,
         *,
         encoded: bool,
+        keeps: bool,
     ) -> Iterator[tuple[int, pa.Table]]:
         """Yields pieces of the range, each with its place in the file."""
         names = tuple(
@@ -166,9 +169,9 @@ class ParquetReader:
                     at += table.num_rows
                 continue
             decode = partial(self._decoded, file.url, footer.parquet, group, names, encoded=encoded)
+            key, is_whole = (file.url, group, names, encoded), stop - start == size
             # Of what is read whole nothing is left to be read: its memory is better used again at once than kept.
-            is_whole = stop - start == size
-            table = decode() if is_whole else self._groups.get((file.url, group, names, encoded), decode)
+            table = decode() if is_whole and not keeps else self._groups.get(key, decode, displaces=not is_whole)
             yield at, project(table.slice(start, stop - start), wanted, footer.fields, file.constants)
 
     def _decoded(

@@ -10,7 +10,7 @@ from pai_train.tables.arrow import arrow_schema
 from pai_train.tables.columns import declared_columns
 from pai_train.tables.cut import cut
 from pai_train.tables.filtered import Filter
-from pai_train.tables.parquet import ParquetReader
+from pai_train.tables.parquet import CACHED_BYTES, ParquetReader
 from pai_train.tables.plan import plan
 from pai_train.tables.project import Wanted
 from pai_train.tables.ranges import chosen_rows, named_rows
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pai_train.tables.data_file import DataFile
 
 EMPTY = "empty"
+_TEXT_BYTES = 32
+"""What a value of text or of a nested type is taken to need; those that need more are kept as far as there is room."""
 
 
 class IcebergSource:
@@ -104,7 +106,11 @@ class IcebergSource:
         if self._filter is not None:
             return self._filter.read(file, lo, hi, wanted, start, encoded=encoded)
         at = hi if start >= (chunk.rows or 0) else file.place(file.counted(lo) + start)
-        return self._reader.read(file, at, hi, wanted, encoded=encoded)
+        return self._reader.read(file, at, hi, wanted, encoded=encoded, keeps=self._is_small(wanted))
+
+    def _is_small(self, wanted: Sequence[Wanted]) -> bool:
+        """Tells whether columns of all rows can be kept in memory, where other epochs have them for nothing."""
+        return self.rows * sum(_width(one.declared.type) for one in wanted) <= CACHED_BYTES
 
     def _wanted(self, name: str) -> Wanted:
         field: NestedField | None = self._fields.get(name.lower())
@@ -122,6 +128,14 @@ class IcebergSource:
                 "the chunk belongs to another source", where=str(self._ref), got=chunk.ref, wanted="url@lo-hi"
             )
         return self._files[url], int(lo), int(hi)
+
+
+def _width(kind: pa.DataType) -> int:
+    """Returns about how many bytes a value takes."""
+    try:
+        return max(1, int(kind.bit_width) // 8)
+    except ValueError:
+        return _TEXT_BYTES
 
 
 def _batches(tables: Iterator[pa.Table]) -> Iterator[pa.RecordBatch]:

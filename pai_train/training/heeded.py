@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
 
 from pai_train.errors import PaiTrainError
+from pai_train.storage import Scratch
 from pai_train.training.callbacks import Callbacks
 from pai_train.training.origin import RATE
 from pai_train.training.state import read_variables, weights_sha256, write_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from pai_train.training.learner import Learner
 
@@ -108,8 +108,8 @@ class Heeded(Callbacks):
             )
 
     def _take_over(self) -> None:
-        with tempfile.TemporaryDirectory(prefix="pai_train-") as scratch:
-            folder = Path(scratch) / "changed"
+        with Scratch() as scratch:
+            folder = scratch / "changed"
             if self._own is not None:
                 write_variables(self._learner.variables, folder)
             self._talk.share(folder)

@@ -164,9 +164,10 @@ def test_a_running_cluster_is_joined_and_left(crews, head):
         ended = jobs.start(*words, f"train.epochs={epochs}", before=head, env=token).wait(LONGEST_S)
         assert ended.code == 0, ended
     assert [json.loads(path.read_text())["steps"] for path in jobs.records()] == [18, 27]
-    words = (*words, "cluster.workers=4", "cluster.start_timeout_s=3")
+    words = (*words, "cluster.workers=4", "cluster.start_timeout_s=12")
     large = jobs.start(*words, before=head, env=token).wait(LONGEST_S)
     assert large.code == 1, large
-    assert "the Ray cluster had no room for 4 workers within 3 s" in large.text
+    assert "the Ray cluster had no room for 4 workers within 12 s" in large.text
+    assert "waiting for room for 4 workers, " in large.text
     assert "wanted: 4 times CPU 1, each on one node" in large.text
     assert "got: the cluster has 1 node; CPU 3, " in large.text

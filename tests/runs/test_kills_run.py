@@ -54,7 +54,7 @@ def survives(jobs, straight, command, env, kills, seed):
     env = {**(env or {}), "TMPDIR": str(scratch)}
 
     def saving():
-        return set(scratch.glob("pai-checkpoint-*"))
+        return set(scratch.glob("*/pai-checkpoint-*"))
 
     while done < kills:
         for _ in range(min(chances.randint(2, MOST_IN_A_ROW), kills - done)):

@@ -300,6 +300,31 @@ def test_recent_forgets_the_oldest_and_every_failure():
     assert calls[4:] == ["bad", "bad"]
 
 
+def test_recent_keeps_what_may_displace_nothing_where_there_is_room():
+    calls = []
+    recent = Recent(2, lambda _: 1)
+    for key, displaces in (("a", False), ("b", False), ("c", False), ("a", False), ("c", True), ("a", False)):
+        recent.get(key, partial(calls.append, key), displaces=displaces)
+    assert calls == ["a", "b", "c", "c"]
+
+
+def test_small_tables_are_decoded_once_for_all_epochs(tables, monkeypatch):
+    decoded = []
+    plain = parquet.decoded
+
+    def counted(*given, **more):
+        decoded.append(given[2])
+        return plain(*given, **more)
+
+    monkeypatch.setattr(parquet, "decoded", counted)
+    tables.ensure(ref("t"), parse_ddl("create table t (a bigint)"))
+    session = tables.write(ref("t"), "overwrite", "t")
+    session.commit([stage(session, 0, pa.record_batch({"a": list(range(70000))}))])
+    source = tables.source(ref("t"))
+    assert [ids_of(source) for _ in range(2)] == [list(range(70000))] * 2
+    assert sorted(decoded) == [[0], [1]]
+
+
 def test_a_write_is_silent(tables, caplog):
     tables.ensure(ref("every"), parse_ddl(EVERY_TYPE))
     session = tables.write(ref("every"), "overwrite", "t")
