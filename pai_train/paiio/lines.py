@@ -8,20 +8,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from pyarrow import csv
-
 from pai_train.errors import TableError
-from pai_train.paiio.arrays import absent
 from pai_train.paiio.columns import chosen
 from pai_train.paiio.decoded import Decoded, Decoding, decoded
 from pai_train.paiio.rows import UNIT_ROWS, NumberedRows, check_slice, open_rows
+from pai_train.paiio.written import Lines, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
+
+    import numpy as np
+    import pyarrow as pa
 
     from pai_train.paiio.settings import Settings
 
@@ -31,8 +29,6 @@ _HELD = 2
 """Blocks that stay in memory behind the one that is handed out, for those who look at its rows a little later."""
 _KNOWN = 4096
 """Blocks that can be read again."""
-_FIRST_PRINTABLE = " "
-_NEWLINE = b"\n"
 
 
 @dataclass(frozen=True)
@@ -54,25 +50,6 @@ class Taken:
     at: int = 0
 
 
-@dataclass(frozen=True)
-class _Lines:
-    """The rows of a block as text.
-
-    Attributes:
-        data: All lines, a separator behind each.
-        edges: Where each line begins, and where the last one ends, int of shape [rows + 1].
-        separator: Bytes that no line holds.
-    """
-
-    data: memoryview
-    edges: np.ndarray[Any, Any]
-    separator: bytes
-
-    def part(self, at: int, count: int) -> tuple[bytes, bytes]:
-        """Returns some of the lines as one text, and what stands between them."""
-        return bytes(self.data[self.edges[at] : self.edges[at + count] - len(self.separator)]), self.separator
-
-
 class _Block:
     """Rows that are read at once, and what was made of them. Threads may share it.
 
@@ -89,19 +66,26 @@ class _Block:
         self._lock = threading.Lock()
         self._source, self._columns = rows, columns
         self._batch: pa.RecordBatch | None = None
-        self._lines: _Lines | None = None
+        self._lines: Lines | None = None
         self._decoded: dict[Decoding, Decoded | None] = {}
 
-    def read(self) -> None:
-        """Reads the rows."""
+    def make(self, decodings: Sequence[Decoding], *, writes: bool) -> None:
+        """Reads the rows and makes of them what will be asked for."""
         with self._lock:
             self._rows()
+        if writes:
+            self.lines()
+        for decoding in decodings:
+            self.decoded(decoding)
+        if writes or decodings:
+            with self._lock:
+                self._batch = None
 
-    def lines(self) -> _Lines:
+    def lines(self) -> Lines:
         """Returns the rows as text."""
         with self._lock:
             if self._lines is None:
-                self._lines = _written(self._rows(), self._delimiter)
+                self._lines = written(self._rows(), self._delimiter)
             return self._lines
 
     def decoded(self, decoding: Decoding) -> Decoded | None:
@@ -229,59 +213,5 @@ class LineReader:
 
     def _made(self, block: _Block) -> _Block:
         """Makes of rows what was asked for of those before, while these are in use."""
-        block.read()
-        if self._writes:
-            block.lines()
-        for decoding in tuple(self._decodings):
-            block.decoded(decoding)
+        block.make(tuple(self._decodings), writes=self._writes)
         return block
-
-
-def _written(batch: pa.RecordBatch, delimiter: str) -> _Lines:
-    table = pa.Table.from_batches([batch])
-    plain = [
-        column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-        for column in table.columns
-    ]
-    table = pa.Table.from_arrays(plain, table.column_names)
-    return _by_arrow(table, delimiter) or _joined(table, delimiter)
-
-
-def _by_arrow(table: pa.Table, delimiter: str) -> _Lines | None:
-    """Makes lines by Arrow's own writer, in one pass; None where a text needs quotes, or bars the writer."""
-    if not delimiter.isascii():
-        return None
-    sink = pa.BufferOutputStream()
-    form = csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none", batch_size=table.num_rows)
-    try:
-        csv.write_csv(table, sink, form)
-    except pa.ArrowInvalid:
-        return None
-    data = memoryview(sink.getvalue())
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE[0]) + 1
-    return _Lines(data, np.append(0, ends), _NEWLINE) if len(ends) == table.num_rows else None
-
-
-def _joined(table: pa.Table, delimiter: str) -> _Lines:
-    """Makes lines of any text."""
-    texts = [_text(column.combine_chunks(), delimiter) for column in table.columns]
-    lines = pc.binary_join_element_wise(*texts, pa.scalar(delimiter.encode(), pa.binary()))
-    separator = absent(lines)
-    ended = pc.binary_join_element_wise(lines, pa.scalar(b"", pa.binary()), pa.scalar(separator, pa.binary()))
-    edges = np.frombuffer(ended.buffers()[1], np.int32)[: len(ended) + 1]
-    return _Lines(memoryview(ended.buffers()[2]), edges, separator)
-
-
-def _text(column: pa.Array, delimiter: str) -> pa.Array:
-    is_text = pa.types.is_string(column.type) or pa.types.is_binary(column.type)
-    text = column if is_text else column.cast(pa.string())
-    text = text.cast(pa.binary()).fill_null(b"")
-    if not is_text or delimiter < _FIRST_PRINTABLE:
-        return text
-    special = [pc.match_substring(text, mark) for mark in (delimiter, '"', "\n", "\r")]
-    for marks in special[1:]:
-        special[0] = pc.or_(special[0], marks)
-    if not pc.any(special[0]).as_py():
-        return text
-    quoted = pc.binary_join_element_wise(b"", pc.replace_substring(text, '"', '""'), b"", b'"')
-    return pc.if_else(special[0], quoted, text)

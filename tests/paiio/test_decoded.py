@@ -11,8 +11,8 @@ from hypothesis import event, example, given, settings
 
 from pai_train.paiio import queue_io
 from pai_train.paiio.decoded import Field, decoded
-from pai_train.paiio.lines import _written
 from pai_train.paiio.queue_io import TableRecordReader, decode_csv
+from pai_train.paiio.written import written
 from tests.paiio.test_dataset_order import Chunked
 from tests.paiio.test_queue_io import chunked
 from tests.suites.paiio_rows import Configured
@@ -70,7 +70,7 @@ def test_the_same_as_of_lines(table, delimiter, quotes):
     event("direct" if found is not None else "left to decode_csv")
     if found is None:
         return
-    whole = _written(batch, delimiter)
+    whole = written(batch, delimiter)
     text, separator = whole.part(0, batch.num_rows)
     wanted = tf.io.decode_csv(text.split(separator), defaults, delimiter, quotes)
     for column, field, expected in zip(found.columns, decoding, wanted, strict=True):
@@ -132,15 +132,15 @@ class TestGraphs(Configured):
             return [[[column.tolist() for column in batch[0]], *batch[1:]] for batch in got]
 
     def test_columns_alone_and_with_their_lines(self, tables, monkeypatch):
-        written = []
-        monkeypatch.setattr("pai_train.paiio.lines._written", lambda *given: written.append(1) or _written(*given))
+        calls = []
+        monkeypatch.setattr("pai_train.paiio.lines.written", lambda *given: calls.append(1) or written(*given))
 
         def decode(lines):
             return decode_csv(lines, [[0.5], np.int64([9]), ["d"]])
 
         wanted = [[[1.5, 0.5, 3.5], [1, 2, 3], [b"x", b"d", b"y"]], [[4.5], [9], [b"d"]]]
         assert [batch[0] for batch in self.rows(decode)] == wanted
-        assert not written
+        assert not calls
         both = self.rows(decode, lambda lines: lines)
         assert [batch[0] for batch in both] == wanted
         assert [batch[1].tolist() for batch in both] == [[b"1.5,1,x", b",2,", b"3.5,3,y"], [b"4.5,,"]]
