@@ -24,6 +24,8 @@ _TAKEN = 4
 """How many numbers `_take` returns."""
 _ROWS = "_pai_train_rows"
 """The attribute that says of lines which rows they are."""
+_DECODED = ("float32", "float64", "int32", "int64", "object")
+"""The dtypes that decode_csv gives."""
 _NO_TEXT = (np.array([b""], object), np.array(b" ", object), np.zeros(0, np.int32))
 
 _readers: dict[int, LineReader] = {}
@@ -67,30 +69,39 @@ class TableRecordReader:
 
     def read(self, queue: Any, name: str | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns address and line of the next row, scalars; ends with the queue, by tf.errors.OutOfRangeError."""
-        keys, values = self.read_up_to(queue, 1, name)
-        return keys[0], values[0]
+        with tf.name_scope(name or self._name):
+            texts, rows = self._taken(queue, _take_line, 1, [2])
+            return tf.strings.join([texts[0], ":", tf.strings.as_string(rows[0])]), texts[1]
 
     def read_up_to(self, queue: Any, num_records: int, name: str | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns addresses and lines of up to `num_records` rows of one table, at least one."""
-        self._lease.keep()
-        handle = tf.constant(self._lease.handle, tf.int64)
-
-        def take(table: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            table, rows = tf.numpy_function(_take, [handle, table, num_records], [tf.string, tf.int64])
-            return tf.ensure_shape(table, []), tf.ensure_shape(rows, [_TAKEN])
-
         with tf.name_scope(name or self._name):
-            table, rows = tf.while_loop(
-                lambda _, rows: tf.equal(rows[1], 0),
-                lambda *_: take(tf.reshape(queue.dequeue(), [])),
-                take(tf.constant("")),
-                parallel_iterations=1,
-            )
+            table, rows = self._taken(queue, _take, num_records, [])
             # Made by the graph, they cost nothing where nobody asks for them.
             keys = tf.strings.join([table, ":", tf.strings.as_string(tf.range(rows[0], rows[0] + rows[1]))])
-            values = _lines_of(handle, rows)
-            setattr(values, _ROWS, _RowsOf(handle, rows, self._delimiter))
+            values = _lines_of(self._handle(), rows)
+            setattr(values, _ROWS, _RowsOf(self._handle(), rows, self._delimiter))
             return tf.ensure_shape(keys, [None]), values
+
+    def _taken(self, queue: Any, take: Any, count: int, shape: list[int]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Adds to the graph what takes rows, of the next table where there are none left."""
+        self._lease.keep()
+        handle = self._handle()
+
+        def of(table: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            texts, rows = tf.numpy_function(take, [handle, table, count], [tf.string, tf.int64])
+            return tf.ensure_shape(texts, shape), tf.ensure_shape(rows, [_TAKEN])
+
+        taken: tuple[tf.Tensor, tf.Tensor] = tf.while_loop(
+            lambda _, rows: tf.equal(rows[1], 0),
+            lambda *_: of(tf.reshape(queue.dequeue(), [])),
+            of(tf.constant("")),
+            parallel_iterations=1,
+        )
+        return taken
+
+    def _handle(self) -> tf.Tensor:
+        return tf.constant(self._lease.handle, tf.int64)
 
 
 @dataclass(frozen=True)
@@ -131,8 +142,9 @@ def decode_csv(
 
     if of is None or decoding is None:
         return whole(records)
-    number = len(_decodings)
-    _decodings.append(decoding)
+    if decoding not in _decodings:
+        _decodings.append(decoding)
+    number = _decodings.index(decoding)
     kinds = [kind for field in decoding for kind in (TEXT if field.dtype == "object" else (np.dtype(field.dtype),))]
     with tf.name_scope(name or "DecodeCSV"):
         same, *parts = tf.numpy_function(
@@ -158,13 +170,9 @@ def _decoding(record_defaults: Sequence[Any]) -> Decoding | None:
             known = tf.get_static_value(tf.convert_to_tensor(default))
         except (TypeError, ValueError):
             return None
-        if known is None or known.size > 1 or known.ndim > 1 or known.dtype.kind not in "fiO":
+        if known is None or known.size > 1 or known.ndim > 1 or known.dtype.name not in _DECODED:
             return None
-        if known.dtype == np.float16:
-            return None
-        fields.append(
-            Field("object" if known.dtype.hasobject else known.dtype.name, *known.reshape(-1).tolist() or [None])
-        )
+        fields.append(Field(known.dtype.name, *known.reshape(-1).tolist() or [None]))
     return tuple(fields)
 
 
@@ -241,6 +249,13 @@ def _take(handle: np.int64, table: bytes, count: np.int32) -> tuple[bytes, np.nd
     except PaiTrainError as fault:
         raise ValueError(str(fault)) from None
     return taken.table.encode(), np.array([taken.first, taken.count, taken.block, taken.at])
+
+
+def _take_line(handle: np.int64, table: bytes, count: np.int32) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Returns table and line, empty where another table is needed; and what `_take` does of numbers."""
+    name, rows = _take(handle, table, count)
+    line = _lines(handle, rows)[0] if rows[1] else b""
+    return np.array([name, line], object), rows
 
 
 def _lines(handle: np.int64, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
