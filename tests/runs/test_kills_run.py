@@ -6,6 +6,7 @@ import random
 import signal
 import sys
 import time
+from glob import glob
 
 import pytest
 
@@ -54,7 +55,8 @@ def survives(jobs, straight, command, env, kills, seed):
     env = {**(env or {}), "TMPDIR": str(scratch)}
 
     def saving():
-        return set(scratch.glob("*/pai-checkpoint-*"))
+        # Unlike Path.glob it does not mind folders that go meanwhile.
+        return set(glob(f"{scratch}/*/pai-checkpoint-*"))
 
     while done < kills:
         for _ in range(min(chances.randint(2, MOST_IN_A_ROW), kills - done)):
