@@ -232,7 +232,7 @@ class RayGang:
                 return False
             if now >= say:
                 left = deadline - now
-                logger.info(
+                logger.warning(
                     "waiting for %s %d workers, %.0f s more: %s", what, self._asked.workers, left, self._resources()
                 )
                 say = now + WORD_S
