@@ -35,7 +35,9 @@ class Scratch:
             shutil.rmtree(left, ignore_errors=True)
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
         lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        # A file system that cannot lock lets nobody else do so either: there nothing is taken away.
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
         self._finalizer = weakref.finalize(self, _remove, self.path, lock, os.getpid())
 
     def close(self) -> None:
