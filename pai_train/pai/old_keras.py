@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OLD = "tensorflow.python.keras"
-_PUBLIC = "tf_keras.api._v1.keras"
+PUBLIC = "tf_keras.api._v1.keras"
 """What `tf.keras` is."""
 _INNER = "tf_keras.src"
 _DIVIDED = {
@@ -51,11 +51,11 @@ class Keras(ModuleType):
 
 def module(inner: str) -> ModuleType | None:
     """Returns a module inside of Keras, by its name within it; None where there is none."""
-    places = [found for top in (_PUBLIC, _INNER) if (found := _imported(f"{top}.{inner}".rstrip("."))) is not None]
+    places = [found for top in (PUBLIC, _INNER) if (found := imported(f"{top}.{inner}".rstrip("."))) is not None]
     group, _, part = inner.partition(".")
     if part and (places or (group == "layers" and part in _DIVIDED)):
         # Much of what lay in such a module has gone to others.
-        places += [found for found in [_imported(f"{_PUBLIC}.{group}")] if found is not None]
+        places += [found for found in [imported(f"{PUBLIC}.{group}")] if found is not None]
     return Keras(inner, places) if places else None
 
 
@@ -113,7 +113,8 @@ def _within(inner: str, name: str) -> str:
     return f"{inner}.{name}" if inner else name
 
 
-def _imported(name: str) -> ModuleType | None:
+def imported(name: str) -> ModuleType | None:
+    """Imports a module; None where there is none of that name."""
     for end in range(1, name.count(".") + 2):
         part = ".".join(name.split(".")[:end])
         try:

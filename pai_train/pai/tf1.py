@@ -28,7 +28,6 @@ _OURS = {
 _LONG_WAIT_S, _WAIT_S = 30, 1
 _INSTALLED = "pai_train.pai.installed"
 """Puts those packages where scripts import them from; there with them."""
-_LEGACY_KERAS = "tf_keras.api._v1.keras"
 
 
 class MissingSymbolError(AttributeError):
@@ -101,7 +100,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if first in _OURS:
             return _ours(name)
         if first == "keras":
-            return _module(f"{_LEGACY_KERAS}.{rest}".rstrip(".")) or old_keras.module(rest)
+            return old_keras.imported(f"{old_keras.PUBLIC}.{rest}".rstrip(".")) or old_keras.module(rest)
         if first == "compat":
             return None
         found: Any = sys.modules["tensorflow"]
@@ -113,16 +112,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def _ours(name: str) -> ModuleType | None:
     """Imports what we make of a module that is gone; None where we do not."""
     _, first, *rest = name.split(".")
-    return _module(".".join([_OURS[first], *rest]))
-
-
-def _module(name: str) -> ModuleType | None:
-    for end in range(1, name.count(".") + 2):
-        part = ".".join(name.split(".")[:end])
-        if importlib.util.find_spec(part) is None:
-            return None
-        importlib.import_module(part)
-    return sys.modules[name]
+    return old_keras.imported(".".join([_OURS[first], *rest]))
 
 
 def check() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -143,7 +143,7 @@ class LineReader:
         self._executor = ThreadPoolExecutor(_AHEAD, thread_name_prefix="LineReader")
         self._block: _Block | None = None
         self._at = 0
-        self._blocks: OrderedDict[int, _Block] = OrderedDict()
+        self._blocks: dict[int, _Block] = {}
         self._count = 0
         self._writes = False
         self._decodings: set[Decoding] = set()

@@ -18,6 +18,7 @@ from pai_train.feed.runs import Runs
 from pai_train.paiio.sequence import cut
 from pai_train.spec.contracts import EncodedSource
 from pai_train.spec.slices import slice_rows
+from pai_train.tables.cut import MAX_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from pai_train.tables.contracts import Tables
 
 _OPEN_SOURCES = 4
-UNIT_ROWS = 65536
+UNIT_ROWS = MAX_ROWS
+"""Whole chunks of a large table: of each part of one, read apart, all of it would be decoded."""
 _UNIT_BYTES = 16 * 2**20
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from pai_train.feed.assemble import plain
 from pai_train.paiio.arrays import absent
 
 if TYPE_CHECKING:
@@ -45,33 +46,28 @@ def written(batch: pa.RecordBatch, delimiter: str) -> Lines:
         batch: The rows; strings may be dictionary encoded.
         delimiter: Stands between the values of a line.
     """
-    table = pa.Table.from_batches([batch])
-    plain = [
-        column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-        for column in table.columns
-    ]
-    table = pa.Table.from_arrays(plain, table.column_names)
-    return _by_arrow(table, delimiter) or _joined(table, delimiter)
+    rows = pa.RecordBatch.from_arrays([plain(column) for column in batch.columns], batch.schema.names)
+    return _by_arrow(rows, delimiter) or _joined(rows, delimiter)
 
 
-def _by_arrow(table: pa.Table, delimiter: str) -> Lines | None:
+def _by_arrow(rows: pa.RecordBatch, delimiter: str) -> Lines | None:
     """Makes lines by Arrow's own writer, in one pass; None where a text needs quotes, or bars the writer."""
     if not delimiter.isascii():
         return None
     sink = pa.BufferOutputStream()
-    form = csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none", batch_size=table.num_rows)
+    form = csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none", batch_size=rows.num_rows)
     try:
-        csv.write_csv(table, sink, form)
+        csv.write_csv(rows, sink, form)
     except pa.ArrowInvalid:
         return None
     data = memoryview(sink.getvalue())
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE[0]) + 1
-    return Lines(data, np.append(0, ends), _NEWLINE) if len(ends) == table.num_rows else None
+    return Lines(data, np.append(0, ends), _NEWLINE) if len(ends) == rows.num_rows else None
 
 
-def _joined(table: pa.Table, delimiter: str) -> Lines:
+def _joined(rows: pa.RecordBatch, delimiter: str) -> Lines:
     """Makes lines of any text."""
-    texts = [_text(column.combine_chunks(), delimiter) for column in table.columns]
+    texts = [_text(column, delimiter) for column in rows.columns]
     lines = pc.binary_join_element_wise(*texts, pa.scalar(delimiter.encode(), pa.binary()))
     separator = absent(lines)
     ended = pc.binary_join_element_wise(lines, pa.scalar(b"", pa.binary()), pa.scalar(separator, pa.binary()))

@@ -12,6 +12,7 @@ from pai_train.errors import CheckpointError
 from pai_train.storage import Manifest, ObjectMissing, Store, Stores, display, join, resolve
 from pai_train.training.checkpoints import FOLDER, Checkpoints
 from pai_train.training.generations import RUN
+from pai_train.training.published import STATE, check_sizes, fetch_state
 from pai_train.training.retention import Retention
 from pai_train.training.state import FILES
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pai_train.training.contracts import TrainState
-from pai_train.training.published import STATE, check_sizes, fetch_state
 
 RATE = "optimizer/learning_rate"
 

@@ -56,7 +56,7 @@ def tables(draw):
 
 def of(record_defaults):
     with tf.Graph().as_default():
-        return queue_io._decoding([tf.constant(*one) if isinstance(one, tuple) else one for one in record_defaults])
+        return queue_io._decoding(record_defaults)
 
 
 @settings(max_examples=300, deadline=None)
